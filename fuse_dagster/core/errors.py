@@ -1,0 +1,70 @@
+"""Every error that fuse_dagster raises on purpose: one root, each class also the builtin that fits.
+
+The mix-ins say whether trying again can help: a retry policy asks `isinstance(error, Transient)`, never the message.
+"""
+
+from __future__ import annotations
+
+
+class FuseError(Exception):
+    """Root of all errors raised on purpose by fuse_dagster."""
+
+
+class Transient:
+    """Mix-in: the same call may succeed later, unchanged."""
+
+
+class Terminal:
+    """Mix-in: the same call fails again until someone changes the input, the declaration or the table."""
+
+
+class ConfigError(FuseError, ValueError, Terminal):
+    """A declaration (write mode, asset, resource) that cannot work; raised before any data is read."""
+
+
+class InputError(FuseError, ValueError, Terminal):
+    """Data that is refused; raised before anything is written."""
+
+
+class SchemaError(InputError):
+    """A column is missing, unexpected, or of a type that the table's column cannot take without loss."""
+
+
+class KeyValueError(InputError):
+    """A business key is null, or stands twice in a batch with different values."""
+
+
+class TimeValueError(InputError):
+    """A time cannot be placed on the UTC line: naive without a zone, repeated by a clock change, or out of range."""
+
+
+class CorrectionError(InputError):
+    """The batch contradicts what the history already states for the same time, and `on_correction` forbids it."""
+
+
+class DeleteGuardError(InputError):
+    """A snapshot would end more keys than `max_delete_fraction` allows: the usual sign of a truncated extract."""
+
+
+class PartitionError(InputError):
+    """Rows do not belong to the partition being written, or its key cannot be a value of the column."""
+
+
+class TableNotFoundError(FuseError, FileNotFoundError, Terminal):
+    """There is no Delta table at this place."""
+
+
+class TableStateError(FuseError, RuntimeError, Terminal):
+    """The table is there, but cannot be used safely: it does not open, needs an unsupported feature, or its memory is out of step."""
+
+
+class ConflictError(FuseError, RuntimeError, Transient):
+    """Other writers kept changing the same table until the retries ran out; nothing was written."""
+
+
+class OutcomeUnknownError(FuseError, RuntimeError, Transient):
+    """The connection broke during a commit and the table could not be asked whether it landed; look before repeating."""
+
+
+class MissingExtraError(FuseError, ImportError, Terminal):
+    """An optional dependency is not installed; the message holds the install line."""
