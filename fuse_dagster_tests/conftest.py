@@ -1,0 +1,46 @@
+"""What holds for every test: no telemetry, no deadlines, and in CI no skips."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+# A test that needs an instance makes its own; none may find the one of whoever runs the tests.
+os.environ.pop("DAGSTER_HOME", None)
+
+IN_CI = os.environ.get("CI", "").lower() == "true"
+
+# No test asserts a time, so no example has a deadline. In CI the examples are the same in every run.
+hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("here"), derandomize=True)
+hypothesis.settings.load_profile("ci" if IN_CI else "here")
+
+
+def _fail_instead_of_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """In CI a part that is missing is a fault of the machine's setup, never a reason to say nothing."""
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        where = report.longrepr
+        reason = where[2] if isinstance(where, tuple) else str(where)
+        report.outcome = "failed"
+        report.longrepr = f"Skipped in CI, where everything must be there. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_instead_of_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_instead_of_skip(report)
+    return report
