@@ -10,8 +10,21 @@ from pathlib import Path
 from fuse_dagster_tests.house.source import ROOT, files, imported, package_modules, texts
 
 AT_THE_TOP = set(
-    "pyproject.toml workspace.yaml dagster.yaml README.md LICENSE CHANGELOG.md CONTRIBUTING.md SECURITY.md "
-    "CODE_OF_CONDUCT.md Makefile fuse_dagster fuse_dagster_tests docs".split()
+    [
+        "pyproject.toml",
+        "workspace.yaml",
+        "dagster.yaml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CODE_OF_CONDUCT.md",
+        "Makefile",
+        "fuse_dagster",
+        "fuse_dagster_tests",
+        "docs",
+    ]
 )
 
 # Each is written in two parts, so that this file doesn't hold what it looks for.
