@@ -16,7 +16,7 @@ DEMO_HOME := $(CURDIR)/.demo/dagster_home
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help demo ui test lint format types docs docs-serve bench screenshots lock build clean
+.PHONY: help demo ui test test-oldest lint format types docs docs-serve bench screenshots lock build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ ui: $(VENV)/.demo-ready ## Open the Dagster web UI on the demo (http://localhost
 test: $(VENV)/.dev-ready ## Run all tests
 	@.ci/browser
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-oldest: $(BIN)/uv ## Run the tests with the oldest versions that pyproject.toml allows
+	@.ci/oldest $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev-ready ## Lint, check the format, check the types
 	$(BIN)/ruff check .

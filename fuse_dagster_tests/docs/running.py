@@ -1,0 +1,64 @@
+"""Run the blocks of a page as one program."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+from fuse_dagster_tests.docs.pages import Block, blocks
+
+
+def outputs(page: Path, folder: Path) -> Iterator[tuple[Block, str]]:
+    """Run a page's blocks of Python from top to bottom, in one namespace, and yield each promised output.
+
+    Args:
+        page: The Markdown file.
+        folder: An empty folder, which is the current one while the page runs.
+
+    Yields:
+        A block titled "output", and what the Python block before it printed.
+
+    Raises:
+        AssertionError: An output follows no code.
+    """
+    name = "page_" + page.stem.replace("-", "_").lower()
+    module = types.ModuleType(name)
+    sys.modules[name] = module  # where Dagster and pydantic look up the names in annotations
+    home = folder / "dagster_home"
+    home.mkdir()
+    before = os.environ.get("DAGSTER_HOME")
+    os.environ["DAGSTER_HOME"] = str(home)
+    printed = None
+    try:
+        with contextlib.chdir(folder):
+            for block in blocks(page):
+                if block.language == "python":
+                    printed = _run(block, page, module)
+                elif block.title == "output":
+                    assert printed is not None, f"{page.name}:{block.line}: nothing ran before this output"
+                    yield block, plain(printed)
+                    printed = None
+    finally:
+        del sys.modules[name]
+        os.environ.pop("DAGSTER_HOME")
+        if before is not None:
+            os.environ["DAGSTER_HOME"] = before
+
+
+def _run(code: Block, page: Path, module: types.ModuleType) -> str:
+    """Run a block as the next lines of the page's module; a traceback shows line numbers of the page."""
+    out = io.StringIO()
+    program = compile("\n" * (code.line - 1) + code.text, str(page), "exec", dont_inherit=True)
+    with contextlib.redirect_stdout(out):
+        exec(program, vars(module))
+    return out.getvalue()
+
+
+def plain(printed: str) -> str:
+    """Text without blanks at the ends of lines, and without empty lines around it."""
+    return "\n".join(line.rstrip() for line in printed.strip("\n").splitlines())
