@@ -1,0 +1,47 @@
+"""MkDocs hook: tables that derive from the code, put where a page says `<!-- table: NAME -->`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+MARK = re.compile(r"<!-- table: (\w+) -->")
+
+
+def connectors() -> str:
+    """All connectors in the registry, with the extra that each needs."""
+    from fuse_dagster.core.registry import CONNECTORS
+
+    rows = ["| `type` | class | for |", "|---|---|---|"]
+    for name in sorted(CONNECTORS.names()):
+        connector = CONNECTORS.get(name)
+        summary = (inspect.getdoc(connector) or "").split("\n", maxsplit=1)[0]
+        rows.append(f"| `{name}` | `{connector.__name__}` | {summary} |")
+    return "\n".join(rows)
+
+
+def errors() -> str:
+    """All error classes, with what each means and whether trying again can help."""
+    from fuse_dagster.core import errors as module
+
+    rows = ["| error | also a | try again | when |", "|---|---|---|---|"]
+    for name, error in vars(module).items():
+        if not (inspect.isclass(error) and issubclass(error, module.FuseError)) or error is module.FuseError:
+            continue
+        ours = {module.FuseError, module.Transient, module.Terminal, object, Exception, BaseException}
+        builtin = next(
+            base.__name__ for base in error.__mro__ if base.__module__ == "builtins" and base not in ours
+        )
+        again = "yes" if issubclass(error, module.Transient) else "no"
+        summary = (inspect.getdoc(error) or "").split("\n", maxsplit=1)[0]
+        rows.append(f"| `{name}` | `{builtin}` | {again} | {summary} |")
+    return "\n".join(rows)
+
+
+TABLES = {"connectors": connectors, "errors": errors}
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace the marks of a page."""
+    return MARK.sub(lambda mark: TABLES[mark[1]](), markdown)
