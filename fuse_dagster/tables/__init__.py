@@ -1,0 +1,20 @@
+"""How a batch becomes a Delta table: append, overwrite, upsert, history. No Dagster in here."""
+
+from fuse_dagster.core.results import WriteResult
+from fuse_dagster.tables.history.reading import as_of, current
+from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
+from fuse_dagster.tables.slices import Slice
+from fuse_dagster.tables.write import write
+
+__all__ = [
+    "Append",
+    "History",
+    "Overwrite",
+    "Slice",
+    "Upsert",
+    "WriteMode",
+    "WriteResult",
+    "as_of",
+    "current",
+    "write",
+]

@@ -1,0 +1,147 @@
+"""From a batch and a table to one commit: the part that both sources of history share."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from fuse_dagster.core.errors import SchemaError
+from fuse_dagster.tables.commit import Committed, Swap, mark, next_transaction, swap
+from fuse_dagster.tables.files import FileRows, read_rows
+from fuse_dagster.tables.history import memory
+from fuse_dagster.tables.history.timeline import Shape
+from fuse_dagster.tables.keys import refuse_bad_keys
+from fuse_dagster.tables.modes import History
+from fuse_dagster.tables.pruning import may_hold, may_reach
+from fuse_dagster.tables.schema import SchemaChange, reconcile, require
+from fuse_dagster.tables.view import TableView, refuse_unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch that fits a table, and the table's memory.
+
+    Attributes:
+        view: The opened table.
+        mode: The declaration.
+        manifest: What the table remembers.
+        batch: Business columns of the table's types; absent ones are nulls.
+        named: Columns that the source delivered, also those without a type.
+        change: What the batch does to the columns.
+        schema: All columns after the commit.
+        shape: Parts of the columns.
+    """
+
+    view: TableView
+    mode: History
+    manifest: memory.Manifest
+    batch: pl.DataFrame
+    named: tuple[str, ...]
+    change: SchemaChange
+    schema: Mapping[str, pl.DataType]
+    shape: Shape
+
+
+def prepare(view: TableView, batch: pl.DataFrame, mode: History, *, untracked: Sequence[str] = ()) -> Prepared:
+    """Check a batch against a declaration and a table, before any data file is read.
+
+    Args:
+        view: The opened table, or its absence.
+        batch: Rows x columns, Delta types.
+        mode: The declaration.
+        untracked: Columns that make no version unless `track` names them.
+
+    Raises:
+        SchemaError: A declared column is missing, a type does not fit, or a name is reserved.
+        KeyValueError: A key is null.
+        TableStateError: The table or its memory cannot be used.
+    """
+    refuse_unsupported(view)
+    manifest = memory.load(view, mode)
+    table = view.schema()
+    typed, change = reconcile(batch, table, policy=mode.schema, own=mode.reserved)
+    refuse_bad_keys(typed, mode.keys)
+    business = {n: d for n, d in (change.after(table) if table else typed.schema).items() if n not in mode.reserved}
+    roles = {"track": mode.track or (), "ignore": mode.ignore}
+    for role, columns in roles.items():
+        require(columns, pl.DataFrame(schema=business), role)
+    special = {*mode.keys, *mode.ignore, mode.effective_column, mode.sequence_by, *untracked}
+    tracked = mode.track if mode.track is not None else [name for name in business if name not in special]
+    full = typed.select(
+        (pl.col(name).cast(dtype) if name in typed.columns else pl.lit(None, dtype=dtype)).alias(name)
+        for name, dtype in business.items()
+    )
+    schema = _full_schema(change.after(table) if table else {}, business, mode)
+    shape = Shape.of(mode, tuple(business), tracked)
+    return Prepared(view, mode, manifest, full, tuple(batch.columns), change, schema, shape)
+
+
+def candidates(prepared: Prepared, since: dt.datetime, keys: pl.DataFrame | None = None) -> FileRows:
+    """Read the files that may hold versions reaching a time; all files where the columns change.
+
+    Args:
+        prepared: The batch and its table.
+        since: Versions that ended before are of no interest.
+        keys: Only files that may hold these keys, where given.
+    """
+    files = prepared.view.files()
+    if not prepared.change and not files.is_empty():
+        files = files.filter(may_reach(files, prepared.shape.valid_to, since))
+        if keys is not None:
+            files = files.filter(may_hold(files, keys))
+    return read_rows(prepared.view, files, prepared.schema)
+
+
+def commit(
+    prepared: Prepared,
+    rows: FileRows,
+    removed: pl.Series,
+    added: pl.DataFrame,
+    manifest: memory.Manifest,
+    facts: pl.DataFrame | None = None,
+) -> Committed | None:
+    """Write the memory, then the one commit that makes it hold; nothing at all where nothing is new.
+
+    Returns:
+        What landed; None where there was nothing to write.
+    """
+    view = prepared.view
+    plan = Swap(
+        rows,
+        removed,
+        added.select(*prepared.schema),
+        prepared.schema,
+        bool(prepared.change),
+        apart=pl.col(prepared.shape.valid_to).is_null(),
+    )
+    has_facts = facts is not None and not facts.is_empty()
+    if view.exists and plan.is_empty and not has_facts and manifest == prepared.manifest:
+        return None
+    transaction = next_transaction(view)
+    if facts is not None:
+        manifest = memory.add_facts(view, manifest, facts, transaction)
+    total = prepared.manifest.rows_total - len(removed) + added.height
+    memory.save(view, replace(manifest, rows_total=total, version=view.version + 1), transaction)
+    if view.exists and plan.is_empty:
+        return mark(view, transaction=transaction)
+    return swap(view, plan, transaction=transaction)
+
+
+def _full_schema(
+    table: Mapping[str, pl.DataType], business: Mapping[str, pl.DataType], mode: History
+) -> dict[str, pl.DataType]:
+    """Columns of the table in its order; for a new one the business columns, then the history's own."""
+    own: dict[str, pl.DataType] = {
+        mode.valid_from: pl.Datetime("us", "UTC"),
+        mode.valid_to: pl.Datetime("us", "UTC"),
+        mode.is_current: pl.Boolean(),
+    }
+    if not table:
+        return {**business, **own}
+    wrong = [name for name, dtype in own.items() if table.get(name) != dtype]
+    if wrong:
+        raise SchemaError(f"columns {wrong} are missing from the table or of another type; it is not a history of ours")
+    return dict(table)

@@ -1,0 +1,168 @@
+"""Snapshots: a batch is the whole truth from its time until the next known snapshot, and replaces the timeline there."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import polars as pl
+
+from fuse_dagster.core.errors import DeleteGuardError
+from fuse_dagster.tables.equality import same
+from fuse_dagster.tables.files import ROW
+from fuse_dagster.tables.history.timeline import Shape, coalesce, current
+from fuse_dagster.tables.samples import samples
+
+_NEW = "__new"
+_SUFFIX = "__batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Where a snapshot speaks.
+
+    Attributes:
+        at: Its time.
+        until: Time of the next known snapshot; None where it is the latest.
+        follows: Whether an earlier snapshot is known.
+        corrects: Whether a snapshot of this very time is known.
+    """
+
+    at: dt.datetime
+    until: dt.datetime | None
+    follows: bool
+    corrects: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one batch does to the versions read.
+
+    Attributes:
+        removed: Numbers of the version rows that go.
+        added: Version rows that come.
+        inserted: Batch rows whose key did not hold before.
+        updated: Batch rows whose tracked values differ from what held before.
+        closed: Keys that held before and are absent now.
+    """
+
+    removed: pl.Series
+    added: pl.DataFrame
+    inserted: int
+    updated: int
+    closed: int
+
+
+def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, shape: Shape) -> Change:
+    """Replace the timeline on [at, until) by the batch.
+
+    Args:
+        rows: Version rows with `ROW`, at least all that reach `where.at`.
+        batch: One row per key, business columns.
+        where: The interval.
+        shape: Parts of the columns.
+    """
+    held = rows.filter(shape.covering(where.at))
+    diff = _compare(held, batch, shape)
+    changed = diff.filter(~pl.col("same"))
+    counts = changed.select(
+        inserted=(pl.col(ROW).is_null()).sum(),
+        updated=(pl.col(ROW).is_not_null() & pl.col(_NEW).is_not_null()).sum(),
+        closed=pl.col(_NEW).is_null().sum(),
+    ).row(0, named=True)
+    if changed.is_empty():
+        return Change(changed[ROW], rows.drop(ROW).clear(), **counts)
+    old = _touching(rows, changed, where, shape)
+    stated = batch[changed[_NEW].drop_nulls()]
+    pieces = pl.concat([*_around(old, where, shape), _as_versions(stated, where, shape, old)])
+    added = coalesce(pieces, shape)
+    return _without_noops(old, added, counts, shape)
+
+
+def guard_deletes(
+    rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, shape: Shape, highest: float | None
+) -> None:
+    """Refuse a snapshot that leaves out too many keys of its neighbours.
+
+    Raises:
+        DeleteGuardError: More than `highest` of the keys of the snapshot before are absent from this one, or of this
+            one's keys from the snapshot after.
+    """
+    if highest is None:
+        return
+    keys = batch.select(shape.keys)
+    stating = f"the snapshot of {where.at.isoformat()} has {keys.height} keys"
+    if where.follows:
+        before = (pl.col(shape.valid_from) < where.at) & shape.reaching(where.at)
+        full = rows.filter(before).select(shape.keys)
+        _guard(full, keys, f"{stating}; of the snapshot before it,", highest)
+    if where.corrects:
+        full = rows.filter(shape.covering(where.at)).select(shape.keys)
+        _guard(full, keys, f"{stating}; of the one it corrects,", highest)
+    if where.until is not None:
+        after = rows.filter(shape.covering(where.until)).select(shape.keys)
+        _guard(keys, after, f"{stating}; from the next one, of {where.until.isoformat()},", highest)
+
+
+def _guard(full: pl.DataFrame, present: pl.DataFrame, stating: str, highest: float) -> None:
+    absent = full.join(present, on=full.columns, how="anti")
+    if absent.height > highest * full.height:
+        raise DeleteGuardError(
+            f"{stating} {absent.height} of {full.height} keys are absent ({absent.height / full.height:.1%}; at the most "
+            f"{highest:.1%}), as {samples(absent)}. That is the usual sign of a truncated extract; nothing was written. "
+            "Deliver the snapshot again, or raise `max_delete_fraction` for this one if so many keys did end"
+        )
+
+
+def _compare(held: pl.DataFrame, batch: pl.DataFrame, shape: Shape) -> pl.DataFrame:
+    """One row per key of either side: `ROW` of the version that holds, `_NEW` index in the batch, whether both agree."""
+    left = held.select(*shape.keys, *shape.tracked, ROW)
+    right = batch.select(*shape.keys, *shape.tracked).with_row_index(_NEW)
+    joined = left.join(right, on=list(shape.keys), how="full", suffix=_SUFFIX, coalesce=True)
+    agree = same([pl.col(c) for c in shape.tracked], [pl.col(c + _SUFFIX) for c in shape.tracked])
+    both = pl.col(ROW).is_not_null() & pl.col(_NEW).is_not_null()
+    return joined.select(*shape.keys, ROW, _NEW, same=both & agree)
+
+
+def _touching(rows: pl.DataFrame, changed: pl.DataFrame, where: Interval, shape: Shape) -> pl.DataFrame:
+    """Versions of the changed keys that overlap the interval or touch its ends."""
+    near = shape.reaching(where.at)
+    if where.until is not None:
+        near &= pl.col(shape.valid_from) <= where.until
+    return rows.filter(near).join(changed.select(shape.keys), on=list(shape.keys), how="semi")
+
+
+def _around(old: pl.DataFrame, where: Interval, shape: Shape) -> list[pl.DataFrame]:
+    """What of the old versions lies before and after the interval."""
+    start, end = pl.col(shape.valid_from), pl.col(shape.valid_to)
+    before = old.filter(start < where.at).with_columns(pl.min_horizontal(end, pl.lit(where.at)).alias(shape.valid_to))
+    if where.until is None:
+        return [before.drop(ROW)]
+    after = old.filter(shape.reaching(where.until, touching=False)).with_columns(
+        pl.max_horizontal(start, pl.lit(where.until)).alias(shape.valid_from)
+    )
+    return [before.drop(ROW), after.drop(ROW)]
+
+
+def _as_versions(batch: pl.DataFrame, where: Interval, shape: Shape, like: pl.DataFrame) -> pl.DataFrame:
+    dtype = pl.Datetime("us", "UTC")
+    made = batch.with_columns(
+        pl.lit(where.at, dtype=dtype).alias(shape.valid_from),
+        pl.lit(where.until, dtype=dtype).alias(shape.valid_to),
+    ).with_columns(current(shape))
+    return made.select(like.drop(ROW).columns)
+
+
+def _without_noops(old: pl.DataFrame, added: pl.DataFrame, counts: dict[str, int], shape: Shape) -> Change:
+    """Leave alone the neighbours that came out as they went in."""
+    on = [*shape.keys, shape.valid_from, shape.valid_to]
+    untouched = old.join(added, on=on, how="inner", nulls_equal=True, suffix=_SUFFIX)
+    agree = same([pl.col(c) for c in shape.tracked], [pl.col(c + _SUFFIX) for c in shape.tracked])
+    kept = untouched.filter(agree)
+    if kept.is_empty():
+        return Change(old[ROW], added, **counts)
+    return Change(
+        old.join(kept, on=ROW, how="anti")[ROW],
+        added.join(kept, on=on, how="anti", nulls_equal=True),
+        **counts,
+    )

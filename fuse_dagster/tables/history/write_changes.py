@@ -1,0 +1,128 @@
+"""Applying a batch of changes to a history in one commit."""
+
+from __future__ import annotations
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from fuse_dagster.core.errors import ConfigError, KeyValueError, SchemaError
+from fuse_dagster.tables.commit import Committed
+from fuse_dagster.tables.files import ROW
+from fuse_dagster.tables.history import memory
+from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, apply_changes, fact_schema
+from fuse_dagster.tables.history.plan import Prepared, candidates, commit, prepare
+from fuse_dagster.tables.history.timeline import AT
+from fuse_dagster.tables.history.times import to_instant, to_instants
+from fuse_dagster.tables.keys import collapse
+from fuse_dagster.tables.modes import History
+from fuse_dagster.tables.samples import samples
+from fuse_dagster.tables.schema import refuse_missing, require
+from fuse_dagster.tables.tally import Tally
+from fuse_dagster.tables.view import TableView
+
+_ORDERED = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.String, pl.Date, pl.Datetime, pl.Decimal)
+
+
+def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[Committed | None, Tally]:
+    """Put the statements of a batch among those the history holds.
+
+    Args:
+        view: The opened table, or its absence.
+        batch: Rows x business columns, Delta types. One statement per row.
+        mode: The declaration.
+
+    Raises:
+        FuseError: See `History`; nothing was written then.
+    """
+    deleted, read = _deletes(batch, mode)
+    prepared = prepare(view, batch, mode, untracked=read)
+    refuse_missing(prepared.change.missing, "the batch")
+    columns = Columns(
+        prepared.shape,
+        None if mode.effective_column is None else (mode.effective_column, mode.timezone),
+        mode.sequence_by,
+        remember=mode.restatements == "remember",
+    )
+    statements, duplicates = _unique(_statements(prepared, deleted), mode, prepared)
+    if statements.is_empty():
+        rows = candidates(prepared, memory.moment(0), statements.select(mode.keys))
+        committed = commit(prepared, rows, rows.frame[ROW].clear(), rows.frame.clear(), prepared.manifest)
+        return committed, Tally(schema_changes=prepared.change.sentences)
+    keys = statements.select(mode.keys)
+    rows = candidates(prepared, statements[AT].min(), keys)  # type: ignore[arg-type]
+    wanted = keys.with_columns(
+        pl.lit(None, dtype=dtype).alias(name)
+        for name, dtype in fact_schema(prepared.batch.schema, columns).items()
+        if name not in mode.keys
+    )
+    facts = memory.read_facts(view, prepared.manifest, wanted, mode.keys)
+    of_keys = rows.frame.join(keys.unique(), on=list(mode.keys), how="semi", maintain_order="left")
+    done = apply_changes(of_keys, facts, statements, columns, replaces=mode.replaces)
+    committed = commit(prepared, rows, done.removed, done.added, prepared.manifest, done.facts)
+    return committed, Tally(
+        inserted=done.inserted,
+        updated=done.updated,
+        closed=done.closed,
+        closing_rows=done.closed,
+        duplicates=duplicates,
+        deleted=max(0, len(done.removed) - done.added.height),
+        schema_changes=prepared.change.sentences,
+    )
+
+
+def _deletes(batch: pl.DataFrame, mode: History) -> tuple[pl.Series, list[str]]:
+    """Which rows are deletes, and the columns that say so."""
+    if mode.delete_when is None:
+        return pl.Series(DELETED, [False]).new_from_index(0, batch.height), []
+    try:
+        predicate = pl.sql_expr(mode.delete_when)
+        read = predicate.meta.root_names()
+        require(read, batch, "delete_when")
+        marked = batch.select(predicate.fill_null(False).alias(DELETED)).to_series()
+    except PolarsError as error:
+        raise ConfigError(
+            f"`delete_when` is `{mode.delete_when}`, which cannot be evaluated: {str(error).splitlines()[0]}; "
+            "give a SQL predicate over the batch's columns, such as `op = 'D'`"
+        ) from error
+    if marked.dtype != pl.Boolean:
+        raise ConfigError(f"`delete_when` is `{mode.delete_when}`, which is {marked.dtype}; give a SQL predicate")
+    return marked, read
+
+
+def _statements(prepared: Prepared, deleted: pl.Series) -> pl.DataFrame:
+    mode, batch = prepared.mode, prepared.batch
+    if mode.effective_column is not None:
+        require([mode.effective_column], batch, "effective_column")
+        at = to_instants(batch, mode.effective_column, mode.timezone)
+    elif mode.effective_at is not None:
+        at = pl.Series([to_instant(mode.effective_at, mode.timezone)], dtype=pl.Datetime("us", "UTC")).new_from_index(
+            0, batch.height
+        )
+    else:
+        raise ConfigError("a snapshot needs the time from which it holds: give `effective_at` or `effective_column`")
+    return batch.with_columns(at.alias(AT), _sequence(prepared), deleted.alias(DELETED))
+
+
+def _sequence(prepared: Prepared) -> pl.Series:
+    name, batch = prepared.mode.sequence_by, prepared.batch
+    if name is None:
+        return pl.Series(SEQUENCE, [None], dtype=pl.Int64).new_from_index(0, batch.height)
+    require([name], batch, "sequence_by")
+    if not isinstance(batch.schema[name], _ORDERED):
+        raise SchemaError(
+            f"`sequence_by` `{name}` is {batch.schema[name]}, which has no exact order; cast it to an integer"
+        )
+    null = batch.filter(pl.col(name).is_null())
+    if null.height:
+        raise KeyValueError(
+            f"`sequence_by` `{name}` is null in {null.height} rows: {samples(null)}; nothing was written, because they "
+            "could not be put in order"
+        )
+    return batch[name].alias(SEQUENCE)
+
+
+def _unique(statements: pl.DataFrame, mode: History, prepared: Prepared) -> tuple[pl.DataFrame, int]:
+    """One row per key, time and sequence; the values of a delete do not matter."""
+    tracked = prepared.shape.tracked
+    compared = statements.with_columns(pl.when(~pl.col(DELETED)).then(pl.col(name)).alias(name) for name in tracked)
+    return collapse(compared, [*mode.keys, AT, SEQUENCE], [DELETED, *tracked])

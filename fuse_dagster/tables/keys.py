@@ -1,0 +1,67 @@
+"""What a business key may be, and one row per key in a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from fuse_dagster.core.errors import KeyValueError, SchemaError
+from fuse_dagster.tables.samples import samples
+from fuse_dagster.tables.schema import require
+
+_COMPARABLE = (
+    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Decimal, pl.Binary,
+)  # fmt: skip
+
+
+def refuse_bad_keys(batch: pl.DataFrame, keys: Sequence[str]) -> None:
+    """Refuse keys that are missing, of a type without exact equality, or null.
+
+    Raises:
+        SchemaError: A key column is missing, a float, or nested.
+        KeyValueError: A key is null.
+    """
+    require(keys, batch, "keys")
+    for key in keys:
+        if not isinstance(batch.schema[key], _COMPARABLE):
+            raise SchemaError(
+                f"the key `{key}` is {batch.schema[key]}; keys are integers, strings, booleans, dates, timestamps, decimals "
+                "or binary: a float or nested value has no exact equality to find it by"
+            )
+    null = batch.filter(pl.any_horizontal(pl.col(key).is_null() for key in keys))
+    if null.height:
+        raise KeyValueError(
+            f"{null.height} rows have a null key `{', '.join(keys)}`: {samples(null)}; nothing was written. "
+            "Fix the source, or filter these rows out in the asset and say where they go"
+        )
+
+
+def collapse(batch: pl.DataFrame, keys: Sequence[str], values: Sequence[str]) -> tuple[pl.DataFrame, int]:
+    """Keep one row of each group of copies; refuse a key that stands with different values.
+
+    Args:
+        batch: Rows x columns.
+        keys: Columns that must be unique.
+        values: Columns in which copies agree; others (such as a row number of the file) may differ.
+
+    Returns:
+        The first row of each key, in the batch's order, and how many copies were dropped.
+
+    Raises:
+        KeyValueError: Two rows of one key differ in `values`.
+    """
+    doubled = batch.filter(batch.select(pl.struct(keys).is_duplicated()).to_series())
+    if doubled.is_empty():
+        return batch, 0
+    kinds = doubled.unique([*keys, *values], maintain_order=True)
+    clash = kinds.filter(kinds.select(pl.struct(keys).is_duplicated()).to_series())
+    if clash.height:
+        differing = [v for v in values if clash.group_by(keys).agg(pl.col(v).n_unique() > 1)[v].any()]
+        others = [c for c in batch.columns if c not in keys and c not in values]
+        shown = clash.sort(keys, maintain_order=True).select(dict.fromkeys([*keys, *differing, *others]))
+        raise KeyValueError(
+            f"{clash.n_unique(keys)} keys `{', '.join(keys)}` stand more than once with different values (in {differing}): "
+            f"{samples(shown, rows=4)}; nothing was written. Deduplicate in the asset by a rule of your own, or fix the source"
+        )
+    return batch.unique(keys, keep="first", maintain_order=True), batch.height - batch.n_unique(keys)

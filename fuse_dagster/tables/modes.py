@@ -1,0 +1,256 @@
+"""The write modes: frozen declarations of how a batch becomes a table. They hold no logic beyond checking themselves."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.tables.slices import Slice
+
+SchemaPolicy = Literal["evolve", "strict"]
+Source = Literal["snapshot", "changes"]
+Deletes = Literal["close", "ignore"]
+Restatements = Literal["remember", "forget"]
+OnCorrection = Literal["replace", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """Add the batch's rows; what the table holds stays untouched.
+
+    Attributes:
+        partition_by: Physical partition columns, used when the table is created.
+        schema: `evolve` adds new columns; `strict` refuses them.
+
+    Example:
+        >>> Append(partition_by=["day"]).partition_by
+        ('day',)
+    """
+
+    partition_by: Sequence[str] = ()
+    schema: SchemaPolicy = "evolve"
+
+    def __post_init__(self) -> None:
+        """Check the declaration."""
+        _set_names(self, "partition_by")
+        _raise("Append", _wrong_choices(self, schema=SchemaPolicy))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overwrite:
+    """Replace the table, or the slice of it that `where` names, by the batch.
+
+    Attributes:
+        where: Only rows of this slice are replaced. A row of the batch outside it, or null in its columns, is an error.
+        partition_by: Physical partition columns, used when the table is created.
+        skip_if_unchanged: Compare with what is there and commit nothing where both hold the same rows (in any order).
+        schema: `evolve` adds new columns; `strict` refuses them. A whole-table overwrite with `evolve` also takes
+            other types and drops columns that the batch no longer has.
+
+    Example:
+        >>> Overwrite(where=Slice.equals("day", 3)).skip_if_unchanged
+        True
+    """
+
+    where: Slice | None = None
+    partition_by: Sequence[str] = ()
+    skip_if_unchanged: bool = True
+    schema: SchemaPolicy = "evolve"
+
+    def __post_init__(self) -> None:
+        """Check the declaration."""
+        _set_names(self, "partition_by")
+        _raise("Overwrite", _wrong_choices(self, schema=SchemaPolicy))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upsert:
+    """Insert new keys, update keys whose values differ, leave absent keys alone (SCD type 1).
+
+    Attributes:
+        keys: Business key, one or more columns.
+        schema: `evolve` adds new columns; `strict` refuses them.
+
+    Example:
+        >>> Upsert(keys=["tailnum"]).keys
+        ('tailnum',)
+    """
+
+    keys: Sequence[str]
+    schema: SchemaPolicy = "evolve"
+
+    def __post_init__(self) -> None:
+        """Check the declaration."""
+        _set_names(self, "keys")
+        _raise("Upsert", [*_wrong_keys(self.keys), *_wrong_choices(self, schema=SchemaPolicy)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Keep every version of every key (SCD type 2), right in any order of arrival.
+
+    Attributes:
+        keys: Business key, one or more columns.
+        source: `snapshot`: a batch is the whole truth from its time on. `changes`: each row says what holds for its
+            key from its time on.
+        effective_at: The one time of this batch. Snapshots need it or `effective_column`.
+        effective_column: Column with the time of each row; stored, never tracked. In a snapshot batch each distinct
+            value is one complete snapshot.
+        sequence_by: For changes: column that orders statements of one key at one time; stored, never tracked.
+        delete_when: For changes: SQL predicate that marks a row as a delete. The columns it reads are stored, but make
+            no version unless `track` names them. Null means no delete.
+        deletes: What a key's absence from a snapshot means. `close` ends it; `ignore` leaves it as it is.
+        track: Columns whose changes make a version; by default all that are neither key, time, sequence nor ignored.
+        ignore: Columns stored but not tracked: they hold the value of the version's earliest statement.
+        max_delete_fraction: Highest share of the neighbouring snapshot's keys that a snapshot may leave out, 0 to 1;
+            None turns the guard off.
+        allow_empty: Whether a snapshot without rows is believed.
+        restatements: `remember` keeps the time of a value stated again without change, because a late row may fall in
+            between; `forget` saves that memory where batches only come in order.
+        on_correction: What a known time with other content means: `replace` what was said, or an `error`. By default
+            snapshots replace and changes raise.
+        timezone: IANA zone of naive times and of dates. Naive times without it are errors; dates default to UTC.
+        schema: `evolve` adds new columns; `strict` refuses them.
+        valid_from: Name of the column with the inclusive start, UTC, microseconds.
+        valid_to: Name of the column with the exclusive end, null while the version is open.
+        is_current: Name of the column that is true for open versions.
+
+    Example:
+        >>> History(keys=["icao"], effective_at=dt.datetime(2024, 1, 19, tzinfo=dt.timezone.utc)).source
+        'snapshot'
+    """
+
+    keys: Sequence[str]
+    source: Source = "snapshot"
+    effective_at: dt.datetime | dt.date | None = None
+    effective_column: str | None = None
+    sequence_by: str | None = None
+    delete_when: str | None = None
+    deletes: Deletes = "close"
+    track: Sequence[str] | None = None
+    ignore: Sequence[str] = ()
+    max_delete_fraction: float | None = 0.5
+    allow_empty: bool = False
+    restatements: Restatements = "remember"
+    on_correction: OnCorrection | None = None
+    timezone: str | None = None
+    schema: SchemaPolicy = "evolve"
+    valid_from: str = "valid_from"
+    valid_to: str = "valid_to"
+    is_current: str = "is_current"
+
+    def __post_init__(self) -> None:
+        """Check the declaration; all problems are reported at once."""
+        for name in ("keys", "ignore", *(["track"] if self.track is not None else [])):
+            _set_names(self, name)
+        problems = [
+            *_wrong_keys(self.keys),
+            *_wrong_choices(
+                self, source=Source, deletes=Deletes, restatements=Restatements, schema=SchemaPolicy,
+                on_correction=OnCorrection | None,
+            ),
+            *self._wrong_columns(),
+            *self._wrong_source(),
+            *self._wrong_times(),
+        ]  # fmt: skip
+        _raise("History", problems)
+
+    @property
+    def reserved(self) -> tuple[str, str, str]:
+        """Names of the three columns that the history adds."""
+        return (self.valid_from, self.valid_to, self.is_current)
+
+    @property
+    def states_changes(self) -> bool:
+        """Whether a batch says something about its own keys only: a feed of changes, or a snapshot without deletes."""
+        return self.source == "changes" or self.deletes == "ignore"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a correction is taken rather than refused."""
+        return self.on_correction == "replace" or (self.on_correction is None and self.source == "snapshot")
+
+    def _wrong_columns(self) -> Iterable[str]:
+        if len(set(self.reserved)) < 3:
+            yield f"`valid_from`, `valid_to` and `is_current` must be three names, not {list(self.reserved)}"
+        roles = {"effective_column": self.effective_column, "sequence_by": self.sequence_by}
+        used: dict[str, str] = dict.fromkeys(self.keys, "keys")
+        for role, column in roles.items():
+            if column in used:
+                yield f"`{role}` names `{column}`, which is already in `{used[column]}`; a column has one role"
+            elif column is not None:
+                used[column] = role
+        for role in ("track", "ignore"):
+            for column in getattr(self, role) or ():
+                if column in used:
+                    yield f"`{role}` names `{column}`, which is already in `{used[column]}`; a column has one role"
+                elif role == "ignore" and column in (self.track or ()):
+                    yield f"`{column}` is both in `track` and in `ignore`; leave it in one"
+        for column in {*used, *(self.track or ()), *self.ignore} & set(self.reserved):
+            yield f"`{column}` is a column that the history adds; rename yours, or set `valid_from`, `valid_to`, `is_current`"
+
+    def _wrong_source(self) -> Iterable[str]:
+        if self.source == "changes":
+            if self.effective_column is None:
+                yield '`source="changes"` needs `effective_column`: the time from which each row holds'
+            if self.deletes == "ignore":
+                yield "`deletes` is about absence from a snapshot; a feed of changes says its deletes by `delete_when`"
+        else:
+            for name in ("sequence_by", "delete_when"):
+                if getattr(self, name) is not None:
+                    yield f'`{name}` orders or marks single statements; it goes with `source="changes"`'
+
+    def _wrong_times(self) -> Iterable[str]:
+        if self.effective_at is not None and self.effective_column is not None:
+            yield "`effective_at` and `effective_column` exclude each other; give one"
+        fraction = self.max_delete_fraction
+        if fraction is not None and not 0 <= fraction <= 1:
+            yield f"`max_delete_fraction` is `{fraction}`; give a share from 0 to 1, or None for no guard"
+        if self.timezone is not None:
+            try:
+                zoneinfo.ZoneInfo(self.timezone)
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+                yield f"`timezone` is `{self.timezone}`; give an IANA name such as `Europe/Vienna` or `UTC`"
+
+
+WriteMode = Append | Overwrite | Upsert | History
+
+
+def _set_names(mode: Any, field: str) -> None:
+    """Store a sequence of column names as a tuple; a lone string is one name, a common slip that must not become letters."""
+    value = getattr(mode, field)
+    object.__setattr__(mode, field, (value,) if isinstance(value, str) else tuple(value))
+
+
+def _wrong_keys(keys: Sequence[str]) -> Iterable[str]:
+    if not keys:
+        yield "`keys` is empty; name the business key, one or more columns"
+    doubled = {key for key in keys if list(keys).count(key) > 1}
+    if doubled:
+        yield f"`keys` names {sorted(doubled)} more than once"
+
+
+def _wrong_choices(mode: Any, **choices: Any) -> Iterable[str]:
+    for field, literal in choices.items():
+        value = getattr(mode, field)
+        valid = _options(literal)
+        if value not in valid:
+            yield f"`{field}` is `{value}`; valid: {', '.join(repr(v) for v in valid)}"
+
+
+def _options(annotation: Any) -> list[Any]:
+    """Values of a Literal, also inside a union with None."""
+    found: list[Any] = []
+    for arg in get_args(annotation):
+        found.extend(_options(arg) if get_args(arg) else [None if arg is type(None) else arg])
+    return found
+
+
+def _raise(name: str, problems: Iterable[str]) -> None:
+    found = list(problems)
+    if found:
+        raise ConfigError(f"{name}: " + "; ".join(found))

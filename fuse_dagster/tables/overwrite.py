@@ -1,0 +1,104 @@
+"""Overwrite: the batch takes the place of the table, or of one slice of it, unless both hold the same rows."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from fuse_dagster.core.errors import PartitionError
+from fuse_dagster.engines.local.reading import scan
+from fuse_dagster.tables.commit import Committed, create, put
+from fuse_dagster.tables.equality import same_rows
+from fuse_dagster.tables.modes import Overwrite
+from fuse_dagster.tables.samples import samples
+from fuse_dagster.tables.schema import reconcile
+from fuse_dagster.tables.slices import Slice
+from fuse_dagster.tables.tally import Tally
+from fuse_dagster.tables.view import TableView
+
+
+def overwrite(view: TableView, batch: pl.DataFrame, mode: Overwrite) -> tuple[Committed | None, Tally]:
+    """Replace what the mode names by the batch.
+
+    Args:
+        view: The opened table, or its absence.
+        batch: Rows x columns, Delta types.
+        mode: The declaration.
+
+    Raises:
+        PartitionError: Rows lie outside the slice, or a value of it cannot be of its column's type.
+        SchemaError: The batch does not fit the table's columns.
+    """
+    if mode.where is None:
+        return _whole(view, batch, mode)
+    typed, change = reconcile(batch, view.schema(), policy=mode.schema)
+    _refuse_strays(typed, mode.where)
+    if not view.exists:
+        return create(view, typed, partition_by=mode.partition_by), Tally(inserted=batch.height)
+    schema = view.schema()
+    matches = mode.where.matches(schema)
+    if mode.skip_if_unchanged and not change and _is_there(view, typed, matches):
+        return None, Tally()
+    gone = _count(view, matches)
+    committed = put(view, typed, overwrite=True, predicate=mode.where.sql(schema), widened=change.widened)
+    return committed, Tally(inserted=batch.height, deleted=gone, schema_changes=change.sentences)
+
+
+def _whole(view: TableView, batch: pl.DataFrame, mode: Overwrite) -> tuple[Committed | None, Tally]:
+    """Replace all rows; with `evolve` the table takes the batch's columns as they are."""
+    schema = view.schema()
+    strict = mode.schema == "strict"
+    typed, change = reconcile(batch, schema if strict or _only_casts(batch, schema) else {}, policy=mode.schema)
+    if not view.exists:
+        return create(view, typed, partition_by=mode.partition_by), Tally(inserted=batch.height)
+    replaced = {n: d for n, d in typed.schema.items() if schema.get(n) != d}
+    dropped = tuple(name for name in schema if name not in typed.columns)
+    if mode.skip_if_unchanged and not replaced and not dropped and _is_there(view, typed, None):
+        return None, Tally()
+    said = tuple(
+        f"{n}: {d} added" if n not in schema else f"{n}: {schema[n]} became {d}" for n, d in replaced.items()
+    ) + tuple(f"{name}: dropped" for name in dropped)
+    committed = put(view, typed, overwrite=True, replace_schema=bool(replaced or dropped))
+    return committed, Tally(inserted=batch.height, deleted=view.count_rows(), schema_changes=said)
+
+
+def _only_casts(batch: pl.DataFrame, schema: dict[str, pl.DataType]) -> bool:
+    """Whether the batch fits the table's types without changing them, so that int32 does not replace int64."""
+    try:
+        _, change = reconcile(batch, schema, policy="evolve")
+    except ValueError:
+        return False  # a type that cannot be cast: a whole overwrite may change it, and says so
+    return not change.widened
+
+
+def _refuse_strays(batch: pl.DataFrame, where: Slice) -> None:
+    inside = where.matches(batch.schema)
+    strays = batch.filter(~inside)
+    if strays.height:
+        shown = strays.select(dict.fromkeys([*where.columns, *strays.columns]))
+        raise PartitionError(
+            f"{strays.height} of {batch.height} rows do not belong to the partition being written, which is decided by "
+            f"`{', '.join(where.columns)}`: {samples(shown)}; nothing was written. Filter them out in the asset, write "
+            "the partition that they belong to, or correct `partition_by`"
+        )
+
+
+def _is_there(view: TableView, batch: pl.DataFrame, matches: pl.Expr | None) -> bool:
+    if _count(view, matches) != batch.height:
+        return False
+    return same_rows(_rows(view, matches).collect(), _complete(batch, view.schema()))
+
+
+def _complete(batch: pl.DataFrame, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    """The batch with columns that it lacks as nulls, as the table would show them."""
+    absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in batch.columns]
+    return batch.with_columns(absent).select(*schema)
+
+
+def _count(view: TableView, matches: pl.Expr | None) -> int:
+    if matches is None:
+        return view.count_rows()
+    return int(_rows(view, matches).select(pl.len()).collect().item())
+
+
+def _rows(view: TableView, matches: pl.Expr | None) -> pl.LazyFrame:
+    return scan(view.uri, version=view.version, where=matches, storage_options=view.storage_options)

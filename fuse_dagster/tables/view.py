@@ -1,0 +1,145 @@
+"""One version of one table, opened: its columns, its data files with their statistics, and what it demands of a writer.
+
+A write plans against a view and commits against the same view, so nothing can change in between unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+from deltalake import DeltaTable
+
+from fuse_dagster.core.errors import TableNotFoundError, TableStateError
+from fuse_dagster.engines.local.reading import open_table
+
+# A writer that swaps files by hand must keep these promises itself, so it only meets tables that ask for no others.
+_KEPT = frozenset({"timestampNtz", "appendOnly", "invariants", "checkConstraints"})
+_LEGACY_WRITER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """A table at one version, or the absence of one.
+
+    Attributes:
+        uri: Where the table lies.
+        storage_options: Credentials and settings of the store, as delta-rs takes them.
+        delta: The opened table; None where there is none yet.
+    """
+
+    uri: str
+    storage_options: Mapping[str, str]
+    delta: DeltaTable | None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a table."""
+        return self.delta is not None
+
+    @property
+    def version(self) -> int:
+        """Version of the view; -1 where there is no table yet."""
+        return -1 if self.delta is None else self.delta.version()
+
+    @property
+    def table(self) -> DeltaTable:
+        """The opened table.
+
+        Raises:
+            TableStateError: There is none; callers ask `exists` first.
+        """
+        if self.delta is None:
+            raise TableStateError(f"no table at `{self.uri}`")
+        return self.delta
+
+    def schema(self) -> dict[str, pl.DataType]:
+        """Column names and polars types, in the table's order; empty where there is no table."""
+        return {} if self.delta is None else dict(pl.scan_delta(self.delta).collect_schema())
+
+    def files(self) -> pl.DataFrame:
+        """Data files: `path`, `num_records`, `size_bytes`, and per column `min.`, `max.`, `null_count.` where known."""
+        if self.delta is None:
+            return pl.DataFrame(schema={"path": pl.String, "num_records": pl.Int64, "size_bytes": pl.Int64})
+        return pl.DataFrame(self.delta.get_add_actions(flatten=True))
+
+    def count_rows(self) -> int:
+        """Rows of the table, from statistics where every file has them."""
+        files = self.files()
+        if files["num_records"].null_count() == 0:
+            return int(files["num_records"].sum())
+        return int(pl.scan_delta(self.table).select(pl.len()).collect().item())
+
+    def locate(self, path: str) -> str:
+        """Full address of a data file, from its path in the log."""
+        return f"{self.uri}/{unquote(path)}"
+
+
+def open_view(table: str | Path, storage_options: Mapping[str, str] | None = None) -> TableView:
+    """Open the newest version of a table; an absent one is an empty view.
+
+    Args:
+        table: URI or path of the table.
+        storage_options: As delta-rs takes them.
+
+    Raises:
+        TableStateError: Something is there, but it cannot be opened as a Delta table.
+    """
+    uri, options = normal_uri(table), dict(storage_options or {})
+    try:
+        return TableView(uri, options, open_table(uri, storage_options=options))
+    except TableNotFoundError:
+        return TableView(uri, options, None)
+
+
+def normal_uri(table: str | Path) -> str:
+    """A URI as it is, without a trailing slash; a local path made absolute, `file://` taken off."""
+    text = str(table).removeprefix("file://").rstrip("/")
+    return text if "://" in text else os.path.abspath(text)
+
+
+def is_local(uri: str) -> bool:
+    """Whether the table lies in a folder of this machine."""
+    return "://" not in uri
+
+
+def refuse_unsupported(view: TableView) -> None:
+    """Refuse tables whose promises a file swap cannot keep, before anything is read or written.
+
+    Raises:
+        TableStateError: The table is partitioned physically, append-only, has constraints, generated or identity
+            columns, deletion vectors, column mapping, or a writer feature unknown here.
+    """
+    if not view.exists:
+        return
+    protocol, metadata = view.table.protocol(), view.table.metadata()
+    features = {*(protocol.writer_features or ()), *(protocol.reader_features or ())}
+    reasons = [f"the table feature `{name}`" for name in sorted(features - _KEPT)]
+    if protocol.min_writer_version > _LEGACY_WRITER and not features:
+        reasons.append(f"writer version {protocol.min_writer_version}")
+    if metadata.partition_columns:
+        reasons.append(f"physical partitions by {metadata.partition_columns}")
+    reasons.extend(_demanding_properties(metadata.configuration))
+    reasons.extend(
+        f"column `{field.name}` with `{key}`"
+        for field in view.table.schema().fields
+        for key in field.metadata
+        if key.startswith(("delta.generation", "delta.identity", "delta.invariants", "delta.columnMapping"))
+    )
+    if reasons:
+        raise TableStateError(
+            f"`{view.uri}` has {'; '.join(reasons)}: upsert and history do not write such tables, because rows "
+            "written past these promises would break them silently. Write to a table without them"
+        )
+
+
+def _demanding_properties(configuration: Mapping[str, str | None]) -> list[str]:
+    found = [f"the constraint `{key}`" for key in configuration if key.startswith("delta.constraints.")]
+    for key in ("delta.appendOnly", "delta.enableChangeDataFeed"):
+        if str(configuration.get(key)).lower() == "true":
+            found.append(f"`{key}`")
+    return found

@@ -1,0 +1,104 @@
+"""The one door into a table: a batch and a mode in, a result out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.core.results import WriteResult
+from fuse_dagster.tables.append import append
+from fuse_dagster.tables.batch import to_batch
+from fuse_dagster.tables.commit import Committed, LostRaceError, attempts
+from fuse_dagster.tables.history import write_history
+from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
+from fuse_dagster.tables.overwrite import overwrite
+from fuse_dagster.tables.tally import Tally
+from fuse_dagster.tables.upsert import upsert
+from fuse_dagster.tables.view import TableView, open_view
+
+
+def write(
+    table: str | Path, data: Any, mode: WriteMode, *, storage_options: Mapping[str, str] | None = None
+) -> WriteResult:
+    """Write a batch to a Delta table in one commit, or not at all.
+
+    Args:
+        table: URI or path of the table; made if absent.
+        data: polars DataFrame or LazyFrame, pandas DataFrame, Arrow Table or reader (consumed once), DuckDB relation.
+        mode: `Append`, `Overwrite`, `Upsert` or `History`.
+        storage_options: Credentials and settings of the store, as delta-rs takes them.
+
+    Returns:
+        What happened to each row, and the version committed (None where nothing had to be written).
+
+    Raises:
+        InputError: The batch is refused; nothing was written.
+        ConfigError: The declaration does not fit the table.
+        TableStateError: The table cannot be used safely.
+        ConflictError: Other writers kept changing the table; nothing was written.
+        OutcomeUnknownError: The store broke off during the commit and cannot be asked.
+
+    Example:
+        >>> import polars as pl, tempfile
+        >>> from fuse_dagster.tables import Upsert, write
+        >>> planes = pl.DataFrame({"tailnum": ["N10156", "N102UW"], "seats": [55, 182]})
+        >>> write(tempfile.mkdtemp() + "/planes", planes, Upsert(keys=["tailnum"])).inserted
+        2
+    """
+    started = time.perf_counter()
+    batch = to_batch(data)
+    for _ in attempts(str(table)):
+        view = open_view(table, storage_options)
+        try:
+            committed, tally = _plan(view, batch, mode)
+        except LostRaceError:
+            continue
+        return _result(table, batch, committed, tally, view, started, storage_options)
+    raise AssertionError("attempts() ends by raising")
+
+
+def _plan(view: TableView, batch: pl.DataFrame, mode: WriteMode) -> tuple[Committed | None, Tally]:
+    match mode:
+        case Append():
+            return append(view, batch, mode)
+        case Overwrite():
+            return overwrite(view, batch, mode)
+        case Upsert():
+            return upsert(view, batch, mode)
+        case History():
+            return write_history(view, batch, mode)
+    raise ConfigError(f"`{mode!r}` is no write mode; valid: Append, Overwrite, Upsert, History")
+
+
+def _result(
+    table: str | Path,
+    batch: pl.DataFrame,
+    committed: Committed | None,
+    tally: Tally,
+    view: TableView,
+    started: float,
+    storage_options: Mapping[str, str] | None,
+) -> WriteResult:
+    after = open_view(table, storage_options) if committed is not None else view
+    counted = tally.inserted + tally.updated + tally.duplicates + tally.closing_rows
+    return WriteResult(
+        version=None if committed is None else committed.version,
+        table_version=view.version if committed is None else committed.version,
+        rows_in=batch.height,
+        inserted=tally.inserted,
+        updated=tally.updated,
+        unchanged=batch.height - counted,
+        duplicates=tally.duplicates,
+        closed=tally.closed,
+        deleted=tally.deleted,
+        rows_total=after.count_rows() if after.exists else 0,
+        files_added=0 if committed is None else committed.files_added,
+        bytes_added=0 if committed is None else committed.bytes_added,
+        seconds=time.perf_counter() - started,
+        schema_changes=() if committed is None else tally.schema_changes,
+    )
