@@ -1,0 +1,42 @@
+"""Where the demo keeps its things: one folder, `.demo/` in the current folder unless `FUSE_DEMO_ROOT` names another."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """The three folders of the demo.
+
+    Attributes:
+        landing: Where the supplier's files arrive.
+        lake: Where the Delta tables lie.
+        dagster_home: Where Dagster keeps runs, events and schedules.
+    """
+
+    landing: Path
+    lake: Path
+    dagster_home: Path
+
+
+def places() -> Places:
+    """Read the places from the environment.
+
+    `FUSE_DEMO_ROOT` moves all three; `FUSE_DEMO_LANDING`, `FUSE_DEMO_LAKE` and `DAGSTER_HOME` move one each.
+
+    Returns:
+        Absolute paths; none of them need exist.
+    """
+    root = Path(os.environ.get("FUSE_DEMO_ROOT") or ".demo")
+    return Places(
+        landing=_place("FUSE_DEMO_LANDING", root / "landing"),
+        lake=_place("FUSE_DEMO_LAKE", root / "lake"),
+        dagster_home=_place("DAGSTER_HOME", root / "dagster_home"),
+    )
+
+
+def _place(variable: str, default: Path) -> Path:
+    return Path(os.environ.get(variable) or default).absolute()
