@@ -89,9 +89,7 @@ def _panel(
                 f'fill="{colours[value]}"/>'
             )
             if end is None:  # an open version has no right edge
-                parts.append(
-                    f'<path d="M{right - 3:.0f} {y}l14 {BAR // 2}l-14 {BAR // 2}z" fill="{colours[value]}"/>'
-                )
+                parts.append(f'<path d="M{right - 3:.0f} {y}l14 {BAR // 2}l-14 {BAR // 2}z" fill="{colours[value]}"/>')
             parts.append(_text((x + right) / 2, y + 19, value, fill="#fff", anchor="middle"))
     return parts, bottom + 24
 
@@ -159,9 +157,7 @@ def late(folder: Path) -> str:
     before = Panel("January and March are known", _versions(table, "icao", "name"), said, KEYS)
     _snapshot(table, february, SNAPSHOTS[february])
     said = [(moment, f"snapshot of {moment:%-d %b}") for moment in SNAPSHOTS]
-    after = Panel(
-        "February arrives last: the same history as in order", _versions(table, "icao", "name"), said, KEYS
-    )
+    after = Panel("February arrives last: the same history as in order", _versions(table, "icao", "name"), said, KEYS)
     return _timeline([before, after])
 
 
@@ -178,52 +174,43 @@ def splice(folder: Path) -> str:
     said = [(_day(1), "A at 1"), (_day(5), "A at 5")]
     before = Panel("A is stated twice: one version", _versions(table, "item", "price"), said, ["tea"])
     say((3, "B"))
-    said.insert(1, (_day(3), "B at 3"))
-    after = Panel(
-        "B at 3 arrives last: A holds again from 5", _versions(table, "item", "price"), said, ["tea"]
-    )
+    said = [said[0], (_day(3), "B at 3"), said[1]]
+    after = Panel("B at 3 arrives last: A holds again from 5", _versions(table, "item", "price"), said, ["tea"])
     return _timeline([before, after])
 
 
 def rooms(folder: Path) -> str:
-    """The rooms in layers; the layer of a room is one above the highest that it may import."""
+    """The rooms in layers, with a line from each down to those that it imports first-hand."""
     del folder
-    layers: dict[str, int] = {}
-
-    def layer(room: str) -> int:
-        if room not in layers:
-            layers[room] = 1 + max((layer(below) for below in ALLOWED[room]), default=-1)
-        return layers[room]
-
     names = [room for room in ALLOWED if room not in {"", "testing"}]
-    height = max(layer(room) for room in names)
-    parts = []
-    for level in range(height + 1):
-        row = [room for room in names if layer(room) == level]
-        y = 10 + (height - level) * 62
-        width = 130
-        left = (760 - len(row) * (width + 16)) / 2
-        for number, room in enumerate(row):
-            x = left + number * (width + 16)
-            there = (PAGES.parents[1] / "fuse_dagster" / room).is_dir()
-            style = (
-                f'fill="{COLOURS[0]}"' if there else f'fill="#fff" stroke="{FAINT}" stroke-dasharray="4 3"'
-            )
-            parts.append(f'<rect x="{x:.0f}" y="{y}" width="{width}" height="36" rx="6" {style}/>')
-            parts.append(_text(x + width / 2, y + 23, room, fill="#fff" if there else FAINT, anchor="middle"))
-        if level < height:
-            parts.append(f'<path d="M380 {y - 4}v-16m-5 11l5 -11l5 11" stroke="{FAINT}" fill="none"/>')
-    parts.append(
-        _text(
-            380,
-            10 + height * 62 + 62,
-            "An arrow: may be imported by. Dashed: planned, not there yet.",
-            size=11,
-            fill=FAINT,
-            anchor="middle",
-        )
-    )
-    return _svg(parts, 770, 10 + height * 62 + 74)
+    below = {room: ALLOWED[room] - {r for other in ALLOWED[room] for r in ALLOWED[other]} for room in names}
+    layers: dict[int, list[str]] = {}
+    level: dict[str, int] = {}
+    for room in names:  # listed from the bottom up
+        level[room] = 1 + max((level[other] for other in below[room]), default=-1)
+        layers.setdefault(level[room], []).append(room)
+    width, high, gap, step, middle = 112, 34, 14, 76, 390
+    top = {room: 10 + (max(layers) - level[room]) * step for room in names}
+    centre = {
+        room: middle + (number - (len(row) - 1) / 2) * (width + gap)
+        for row in layers.values()
+        for number, room in enumerate(row)
+    }
+    parts = [
+        f'<path stroke="{FAINT}" d="M{centre[room]:.0f} {top[room] + high}L{centre[other]:.0f} {top[other]}"/>'
+        for room in names
+        for other in sorted(below[room])
+    ]
+    for room in names:
+        there = (PAGES.parents[1] / "fuse_dagster" / room).is_dir()
+        style = f'fill="{COLOURS[0]}"' if there else f'fill="#fff" stroke="{FAINT}" stroke-dasharray="4 3"'
+        x, y = centre[room], top[room]
+        parts.append(f'<rect x="{x - width / 2:.0f}" y="{y}" width="{width}" height="{high}" rx="6" {style}/>')
+        parts.append(_text(x, y + 22, room, fill="#fff" if there else FAINT, anchor="middle"))
+    bottom = top["core"] + high + 26
+    words = "A room may import what its lines lead down to. Dashed: planned, not there yet."
+    parts.append(_text(middle, bottom, words, size=12, fill=FAINT, anchor="middle"))
+    return _svg(parts, 2 * middle, bottom + 14)
 
 
 PICTURES: dict[str, Callable[[Path], str]] = {
