@@ -1,5 +1,36 @@
-"""A lakehouse in Dagster: Delta tables and history (SCD2) as software-defined assets."""
+"""A lakehouse in Dagster: Delta tables and history (SCD2) as software-defined assets.
+
+Every name is imported on first use, so that `import fuse_dagster` costs little.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.local import Local
+    from fuse_dagster.core.columns import Column
+
 __version__ = "0.1.0"
+
+# name -> module below this package. A test compares it with the imports above and with __all__.
+_WHERE = {
+    "Column": "core.columns",
+    "Connector": "connectors.base",
+    "Local": "connectors.local",
+}
+
+__all__ = ["Column", "Connector", "Local"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

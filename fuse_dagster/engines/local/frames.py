@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ACCEPTED = (
-    "polars DataFrame or LazyFrame, pandas DataFrame, pyarrow Table, RecordBatch or RecordBatchReader, "
-    "DuckDB relation"
+    "polars DataFrame or LazyFrame, pandas DataFrame, pyarrow Table, RecordBatch or RecordBatchReader, DuckDB relation"
 )
 """The frame types that `to_polars` takes, as messages and docs name them."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -50,7 +51,7 @@ def scan(
     """
     opened = open_table(table, version=version, timestamp=timestamp, storage_options=storage_options)
     try:
-        frame = pl.scan_delta(opened)
+        frame = scan_opened(opened)
         names = frame.collect_schema().names()
     except Exception as error:  # reader features surface as many types; all mean that the table can't be read
         msg = f"The Delta table at `{table}` can't be read: {error}"
@@ -62,6 +63,14 @@ def scan(
     if where is not None:
         frame = frame.filter(where)
     return frame if columns is None else frame.select(columns)
+
+
+def scan_opened(table: DeltaTable) -> pl.LazyFrame:
+    """Read an opened table lazily, at the version it was opened at."""
+    # polars takes the quoted paths that delta-rs gives for local folders with spaces or accents literally, and a
+    # folder named `a=b` as a partition. Arrow's reader does neither, but it knows no deletion vectors.
+    quoted = table.table_uri.startswith("file://") and bool(set(table.table_uri) & {"%", "="})
+    return pl.scan_delta(table, use_pyarrow=quoted)
 
 
 def open_table(
@@ -120,16 +129,12 @@ def to_moment(value: datetime | date | str) -> datetime:
     if not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     if value.tzinfo is None:
-        msg = (
-            f"`{value.isoformat()}` has no time zone. Add one, as in `{value.isoformat()}Z`, or give a date."
-        )
+        msg = f"`{value.isoformat()}` has no time zone. Add one, as in `{value.isoformat()}Z`, or give a date."
         raise ConfigError(msg)
     return value.astimezone(UTC)
 
 
-def _at_version(
-    newest: DeltaTable, table: str | Path, version: int, options: dict[str, str] | None
-) -> DeltaTable:
+def _at_version(newest: DeltaTable, table: str | Path, version: int, options: dict[str, str] | None) -> DeltaTable:
     if not 0 <= version < newest.version():
         msg = f"The Delta table at `{table}` has no version `{version}`. Its newest is `{newest.version()}`."
         raise ConfigError(msg)
@@ -144,9 +149,7 @@ def _at_version(
     return opened
 
 
-def _at_time(
-    newest: DeltaTable, table: str | Path, moment: datetime, options: dict[str, str] | None
-) -> DeltaTable:
+def _at_time(newest: DeltaTable, table: str | Path, moment: datetime, options: dict[str, str] | None) -> DeltaTable:
     commits = sorted((int(entry["timestamp"]), int(entry["version"])) for entry in newest.history())
     wanted = int(moment.timestamp() * 1000)
     known = [version for stamp, version in commits if stamp <= wanted]
@@ -170,8 +173,11 @@ def _readable(table: str | Path, version: int, options: dict[str, str] | None) -
     except DeltaError:
         return None  # the caller says so, with the oldest version left
     # The log may outlive the files that vacuum removed. Looking is cheap only on a local disk.
-    local = [Path(uri) for uri in opened.file_uris() if "://" not in uri]
-    return opened if all(path.exists() for path in local) else None
+    if not opened.table_uri.startswith("file://"):
+        return opened
+    folder = Path(unquote(opened.table_uri.removeprefix("file://")))
+    paths = pl.DataFrame(opened.get_add_actions())["path"]
+    return opened if all((folder / unquote(path)).exists() for path in paths) else None
 
 
 def _oldest_readable(newest: DeltaTable, table: str | Path, options: dict[str, str] | None) -> int:
@@ -199,7 +205,6 @@ def _absent(table: str | Path, error: Exception) -> TableNotFoundError | TableSt
 def _damaged(table: str | Path, error: Exception) -> TableStateError:
     first_line = str(error).strip().partition("\n")[0]
     msg = (
-        f"The Delta table at `{table}` is there, but can't be opened: {first_line}. "
-        "Repair or restore its `_delta_log`."
+        f"The Delta table at `{table}` is there, but can't be opened: {first_line}. Repair or restore its `_delta_log`."
     )
     return TableStateError(msg)

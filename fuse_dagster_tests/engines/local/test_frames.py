@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -45,7 +45,7 @@ def test_every_annotation_gives_its_type_with_the_same_rows(wanted: type) -> Non
     assert to_polars(given).equals(ROWS)
 
 
-@pytest.mark.parametrize("wanted", [None, Any, object, Optional[pl.LazyFrame], pl.LazyFrame | None])
+@pytest.mark.parametrize("wanted", [None, Any, object, pl.LazyFrame | None])
 def test_without_a_frame_type_an_input_stays_lazy(wanted: object) -> None:
     assert isinstance(from_polars(ROWS.lazy(), wanted), pl.LazyFrame)
 

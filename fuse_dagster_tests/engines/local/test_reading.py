@@ -74,7 +74,7 @@ def test_a_version_without_files_names_the_oldest_left(tmp_path: Path) -> None:
     for version in (0, 1):
         for file in DeltaTable(uri, version=version).file_uris():
             Path(file).unlink()
-    with pytest.raises(TableStateError, match="Version `1` .* expired.* oldest version left is `2`"):
+    with pytest.raises(TableStateError, match=r"Version `1` .* expired.* oldest version left is `2`"):
         scan(uri, version=1)
     assert scan(uri, version=2).collect().item() == 2
 
@@ -83,7 +83,7 @@ def test_a_version_without_log_names_the_oldest_left(table: str) -> None:
     DeltaTable(table).create_checkpoint()
     for version in (0, 1):
         log_of(table, version).unlink()
-    with pytest.raises(TableStateError, match="Version `0` .* expired.* oldest version left is `2`"):
+    with pytest.raises(TableStateError, match=r"Version `0` .* expired.* oldest version left is `2`"):
         scan(table, version=0)
 
 
@@ -150,9 +150,7 @@ def deletion_vector(positions: list[int]) -> dict[str, object]:
 
 def test_rows_under_a_deletion_vector_are_left_out(tmp_path: Path) -> None:
     uri = str(tmp_path / "t")
-    write_deltalake(
-        uri, pl.DataFrame({"a": [0, 1, 2, 3, 4]}), configuration={"delta.enableDeletionVectors": "true"}
-    )
+    write_deltalake(uri, pl.DataFrame({"a": [0, 1, 2, 3, 4]}), configuration={"delta.enableDeletionVectors": "true"})
     entries = [json.loads(line) for line in log_of(uri, 0).read_text().splitlines()]
     add = next(entry["add"] for entry in entries if "add" in entry)
     remove = {"path": add["path"], "deletionTimestamp": 0, "dataChange": True, "partitionValues": {}}

@@ -1,0 +1,23 @@
+"""One file per outside system that holds data; the registry that finds them by name.
+
+Adding one takes its module, a line here, an extra in pyproject.toml, and a test that inherits the contract
+suite. Other packages add theirs through the entry point group `fuse_dagster.connectors`.
+"""
+
+from __future__ import annotations
+
+from fuse_dagster.connectors.base import Connector
+from fuse_dagster.core.registry import Registry
+
+BUILTIN = {
+    "local": "fuse_dagster.connectors.local:Local",
+}
+
+connectors: Registry[Connector] = Registry(
+    "fuse_dagster.connectors",
+    Connector,  # type: ignore[type-abstract]  # only compared with, never called
+    BUILTIN,
+)
+"""Every connector that is installed, by the value of its `type`."""
+
+__all__ = ["BUILTIN", "Connector", "connectors"]

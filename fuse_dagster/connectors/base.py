@@ -1,0 +1,100 @@
+"""What every connector is, and the small protocols that say what else one can do.
+
+A connector is a Dagster resource. Code asks what it can do (`isinstance(lake, CanList)`), never which it is.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from dagster import ConfigurableResource
+
+from fuse_dagster.core.errors import ConfigError
+
+
+class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides itself
+    """A place that holds tables: what turns names into URIs, and URIs into something delta-rs can open.
+
+    Subclasses set `type` to a literal of their own; it selects the class in YAML and on the command line.
+    """
+
+    type: str
+
+    @abstractmethod
+    def uri(self, *parts: str) -> str:
+        """Say where the thing with this name lies.
+
+        Args:
+            *parts: Names from the outermost to the innermost, as of an asset key.
+
+        Returns:
+            A URI, or an absolute path on a local disk.
+
+        Raises:
+            ConfigError: A part is empty, `.`, `..`, or holds a sign of `REFUSED` or a control sign.
+        """
+
+    def storage_options(self) -> dict[str, str]:
+        """Say what delta-rs needs to reach the storage; nothing by default."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file in a listing.
+
+    Attributes:
+        path: Name below the connector's root, with `/` between its parts.
+        size: Bytes.
+        modified: When it was last written, UTC.
+    """
+
+    path: str
+    size: int
+    modified: datetime
+
+
+@runtime_checkable
+class CanList(Protocol):
+    """Files can be listed."""
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Yield every file below `prefix`, sorted by path; nothing where there is no such folder."""
+
+
+@runtime_checkable
+class CanRead(Protocol):
+    """Files can be read."""
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is a file or folder at `path`."""
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading bytes.
+
+        Raises:
+            FileNotFoundError: There is no file at `path`.
+        """
+
+
+REFUSED = "/\\%[]^|"
+"""Slashes lead elsewhere; delta-rs decodes `%20` to a space and can't open paths with the others."""
+
+
+def checked_parts(parts: Iterable[str]) -> tuple[str, ...]:
+    """Refuse names that would lead out of the root, or make two names one.
+
+    Raises:
+        ConfigError: A part is empty, `.`, `..`, or holds a sign of `REFUSED` or a control sign; or there is none.
+    """
+    names = tuple(parts)
+    for name in names or ("",):
+        if name in {"", ".", ".."} or any(sign in REFUSED or not sign.isprintable() for sign in name):
+            msg = (
+                f"`{name}` can't be part of a path (of `{'/'.join(names)}`). "
+                f"Valid: a name without control signs and any of `{REFUSED}`, other than `.` and `..`."
+            )
+            raise ConfigError(msg)
+    return names

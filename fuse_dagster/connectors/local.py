@@ -1,0 +1,69 @@
+"""A folder of this machine."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from pydantic import Field
+
+from fuse_dagster.connectors.base import REFUSED, Connector, Entry, checked_parts
+from fuse_dagster.core.errors import ConfigError
+
+
+class Local(Connector):
+    """A folder of this machine, or of a disk that every process of the deployment mounts.
+
+    Examples:
+        >>> Local(root="/data/lake").uri("silver", "airports")
+        '/data/lake/silver/airports'
+    """
+
+    type: Literal["local"] = "local"
+    root: str = Field(
+        default="lake",
+        description="The folder. A relative one starts at the working directory of the process: set an "
+        "absolute one where processes with different working directories share it.",
+    )
+
+    def uri(self, *parts: str) -> str:
+        """Say where the thing with this name lies: an absolute path below the root.
+
+        Raises:
+            ConfigError: A part is empty, `.`, `..`, or holds a sign of `REFUSED` or a control sign; or the
+                root does.
+        """
+        return str(self._folder().joinpath(*checked_parts(parts)))
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Yield every file below the folder `prefix`, sorted by path; nothing where there is none."""
+        folder = self._folder()
+        start = folder.joinpath(*checked_parts(prefix.strip("/").split("/"))) if prefix.strip("/") else folder
+        found = [path for path in start.rglob("*") if path.is_file()]
+        for path in sorted(found, key=lambda path: path.relative_to(folder).as_posix()):
+            facts = path.stat()
+            yield Entry(
+                path=path.relative_to(folder).as_posix(),
+                size=facts.st_size,
+                modified=datetime.fromtimestamp(facts.st_mtime, tz=UTC),
+            )
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is a file or folder at `path`."""
+        return Path(self.uri(*path.split("/"))).exists()
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading bytes.
+
+        Raises:
+            FileNotFoundError: There is no file at `path`.
+        """
+        return Path(self.uri(*path.split("/"))).open("rb")
+
+    def _folder(self) -> Path:
+        folder = os.path.abspath(Path(self.root).expanduser())  # noqa: PTH100 - no link is followed
+        if any(sign in REFUSED.replace("/", "") for sign in folder):
+            msg = f"The root `{folder}` holds one of `{REFUSED[1:]}`, which delta-rs can't open. Choose another."
+            raise ConfigError(msg)
+        return Path(folder)
