@@ -11,11 +11,11 @@ MARK = re.compile(r"<!-- table: (\w+) -->")
 
 def connectors() -> str:
     """All connectors in the registry, with the extra that each needs."""
-    from fuse_dagster.core.registry import CONNECTORS
+    from fuse_dagster.connectors import connectors as registry
 
-    rows = ["| `type` | class | for |", "|---|---|---|"]
-    for name in sorted(CONNECTORS.names()):
-        connector = CONNECTORS.get(name)
+    rows = ["| `type` | class | what it is |", "|---|---|---|"]
+    for name in registry.names:
+        connector = registry.load(name)
         summary = (inspect.getdoc(connector) or "").split("\n", maxsplit=1)[0]
         rows.append(f"| `{name}` | `{connector.__name__}` | {summary} |")
     return "\n".join(rows)
