@@ -12,7 +12,8 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -60,7 +61,7 @@ class Swap:
         added: Rows that come, with the columns of `schema`.
         schema: The table's columns and types after the commit.
         schema_changes: Whether `schema` differs from the table's.
-        apart: Boolean expression that sends rows to two groups of files; readers then skip one of them.
+        apart: Boolean expression, never null, that sends rows to two groups of files; readers then skip one of them.
     """
 
     rows: FileRows
@@ -68,7 +69,7 @@ class Swap:
     added: pl.DataFrame
     schema: Mapping[str, pl.DataType]
     schema_changes: bool = False
-    apart: pl.Expr = field(default_factory=lambda: pl.lit(True))
+    apart: pl.Expr | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -76,9 +77,8 @@ class Swap:
         return self.removed.is_empty() and self.added.is_empty() and not self.schema_changes
 
     def groups(self, frame: pl.DataFrame) -> list[pl.DataFrame]:
-        """The frame split into the two groups of files."""
-        marked = frame.select(*self.schema, pl.Series("__apart", frame.select(self.apart.alias("a"))["a"]))
-        return [marked.filter(pl.col("__apart") == side).select(*self.schema) for side in (True, False)]
+        """The frame split into its groups of files."""
+        return [frame] if self.apart is None else [frame.filter(self.apart), frame.filter(~self.apart)]
 
 
 def attempts(uri: str) -> Iterator[int]:
@@ -89,7 +89,7 @@ def attempts(uri: str) -> Iterator[int]:
     """
     for attempt in range(_ATTEMPTS):
         yield attempt
-        pause = min(_LONGEST_PAUSE, 0.02 * 2**attempt) * random.uniform(0.5, 1.5)
+        pause = min(_LONGEST_PAUSE, 0.02 * 2**attempt) * random.SystemRandom().uniform(0.5, 1.5)
         logger.info("another writer changed %s first; planning again in %.2f s (try %d)", uri, pause, attempt + 1)
         time.sleep(pause)
     raise ConflictError(
@@ -176,7 +176,7 @@ def create(
                 raise LostRaceError from error
             raise
 
-    return _measured(view, _land(view, make, transaction=transaction))
+    return _measured(view, view.files(), _land(view, make, transaction=transaction))
 
 
 def put(
@@ -206,23 +206,22 @@ def put(
     """
     if widened:
         raise SchemaError(
-            f"columns {list(widened)} need a wider type than `{view.uri}` has; overwrite the whole table once, or cast them "
+            f"columns {list(widened)} need a wider type than `{view.uri}` has; overwrite the whole table "
+            "once, or cast them "
             "in the asset. Nothing was written"
         )
-    table = view.table
-    version = _land(
-        view,
-        lambda props: write_deltalake(
-            table,
-            frame,
-            mode="overwrite" if overwrite else "append",
-            predicate=predicate,
-            schema_mode="overwrite" if replace_schema else "merge",
-            commit_properties=props,
-        ),
-        transaction=transaction,
-    )
-    return _measured(view, version)
+    table, before = view.table, view.files()
+
+    def run(props: CommitProperties) -> None:
+        if overwrite:
+            schema_mode: Literal["merge", "overwrite"] = "overwrite" if replace_schema else "merge"
+            write_deltalake(
+                table, frame, mode="overwrite", predicate=predicate, schema_mode=schema_mode, commit_properties=props
+            )
+        else:
+            write_deltalake(table, frame, mode="append", schema_mode="merge", commit_properties=props)
+
+    return _measured(view, before, _land(view, run, transaction=transaction))
 
 
 def _rewrite(view: TableView, plan: Swap, *, transaction: int) -> Committed:
@@ -251,7 +250,7 @@ def _land(view: TableView, commit: Callable[[CommitProperties], None], *, transa
         LostRaceError: It did not land because the table had changed.
         OutcomeUnknownError: It failed and the log could not be read.
     """
-    write_id = uuid.uuid4().hex
+    write_id, planned = uuid.uuid4().hex, view.version + 1  # delta-rs' writer moves the opened table on
     properties = CommitProperties(
         custom_metadata={_WRITE_ID: write_id},
         max_commit_retries=0,
@@ -260,7 +259,7 @@ def _land(view: TableView, commit: Callable[[CommitProperties], None], *, transa
     try:
         commit(properties)
     except (DeltaError, OSError, LostRaceError) as error:
-        landed = _look_up(view, write_id, error)
+        landed = _look_up(view, write_id, planned - 1, error)
         if landed is not None:
             return landed
         if isinstance(error, LostRaceError | CommitFailedError):
@@ -268,27 +267,28 @@ def _land(view: TableView, commit: Callable[[CommitProperties], None], *, transa
         raise TableStateError(
             f"writing to `{view.uri}` failed, and nothing was written: {str(error).strip().splitlines()[0]}"
         ) from error
-    return view.version + 1
+    return planned
 
 
-def _look_up(view: TableView, write_id: str, error: Exception) -> int | None:
+def _look_up(view: TableView, write_id: str, since: int, error: Exception) -> int | None:
     """Version in which this write landed after all, by the log; None where it did not."""
     try:
         now = open_view(view.uri, view.storage_options)
-        recent = now.table.history(now.version - view.version) if now.version > view.version else []
+        recent = now.table.history(now.version - since) if now.version > since else []
     except (TableStateError, DeltaError, OSError) as unreadable:
         raise OutcomeUnknownError(
-            f"the commit to `{view.uri}` failed ({str(error).strip().splitlines()[0]}) and its log cannot be read to see "
+            f"the commit to `{view.uri}` failed ({str(error).strip().splitlines()[0]}) and its log cannot "
+            "be read to see "
             f"whether it landed; once the store answers, look for `{write_id}` in the table's history before repeating"
         ) from unreadable
     return next((int(entry["version"]) for entry in recent if entry.get(_WRITE_ID) == write_id), None)
 
 
-def _measured(view: TableView, version: int) -> Committed:
-    """Files that a commit of delta-rs' own writer added: those of its version that the view did not have."""
+def _measured(view: TableView, before: pl.DataFrame, version: int) -> Committed:
+    """Files that a commit of delta-rs' own writer added: those of its version that were not there before."""
     table = DeltaTable(view.uri, version=version, storage_options=dict(view.storage_options))
     after = pl.DataFrame(table.get_add_actions(flatten=True))
-    new = after.join(view.files().select("path"), on="path", how="anti")
+    new = after.join(before.select("path"), on="path", how="anti")
     return Committed(version, new.height, int(new["size_bytes"].sum()))
 
 
@@ -298,6 +298,7 @@ def _refuse_nulls(view: TableView, added: pl.DataFrame) -> None:
     for declared in view.table.schema().fields:
         if not declared.nullable and declared.name in added.columns and added[declared.name].null_count():
             raise SchemaError(
-                f"column `{declared.name}` is NOT NULL in `{view.uri}`, but {added[declared.name].null_count()} rows of "
+                f"column `{declared.name}` is NOT NULL in `{view.uri}`, but "
+                f"{added[declared.name].null_count()} rows of "
                 "the batch are null there; nothing was written"
             )

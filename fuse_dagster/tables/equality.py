@@ -1,4 +1,4 @@
-"""What "the same value" means: null equals null only, NaN equals NaN, -0.0 equals 0.0; also inside lists and structs."""
+"""What "the same value" means: null equals only null, NaN equals NaN, -0.0 equals 0.0; in lists and structs too."""
 
 from __future__ import annotations
 

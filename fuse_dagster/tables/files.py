@@ -84,11 +84,12 @@ def _read(view: TableView, path: str, schema: Mapping[str, pl.DataType]) -> pl.D
             (pl.col(name).cast(dtype) if name in have else pl.lit(None, dtype=dtype)).alias(name)
             for name, dtype in schema.items()
         ]
-        return found.select(pl.len() if not columns else columns).collect()
+        return found.select(columns).collect()
     except (PolarsError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TableStateError(
-            f"data file `{path}` of `{view.uri}` cannot be read: {reason}. Nothing was written; restore the file, or an "
+            f"data file `{path}` of `{view.uri}` cannot be read: {reason}. Nothing was written; restore "
+            "the file, or an "
             "older version of the table"
         ) from error
 

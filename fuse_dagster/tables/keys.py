@@ -14,6 +14,8 @@ _COMPARABLE = (
     pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Decimal, pl.Binary,
 )  # fmt: skip
 
+_REMEDY = "Deduplicate in the asset by a rule of your own, or fix the source"
+
 
 def refuse_bad_keys(batch: pl.DataFrame, keys: Sequence[str]) -> None:
     """Refuse keys that are missing, of a type without exact equality, or null.
@@ -26,7 +28,8 @@ def refuse_bad_keys(batch: pl.DataFrame, keys: Sequence[str]) -> None:
     for key in keys:
         if not isinstance(batch.schema[key], _COMPARABLE):
             raise SchemaError(
-                f"the key `{key}` is {batch.schema[key]}; keys are integers, strings, booleans, dates, timestamps, decimals "
+                f"the key `{key}` is {batch.schema[key]}; keys are integers, strings, booleans, dates, "
+                "timestamps, decimals "
                 "or binary: a float or nested value has no exact equality to find it by"
             )
     null = batch.filter(pl.any_horizontal(pl.col(key).is_null() for key in keys))
@@ -37,13 +40,16 @@ def refuse_bad_keys(batch: pl.DataFrame, keys: Sequence[str]) -> None:
         )
 
 
-def collapse(batch: pl.DataFrame, keys: Sequence[str], values: Sequence[str]) -> tuple[pl.DataFrame, int]:
+def collapse(
+    batch: pl.DataFrame, keys: Sequence[str], values: Sequence[str], *, remedy: str = _REMEDY
+) -> tuple[pl.DataFrame, int]:
     """Keep one row of each group of copies; refuse a key that stands with different values.
 
     Args:
         batch: Rows x columns.
         keys: Columns that must be unique.
         values: Columns in which copies agree; others (such as a row number of the file) may differ.
+        remedy: What to do about a clash, for the message.
 
     Returns:
         The first row of each key, in the batch's order, and how many copies were dropped.
@@ -59,9 +65,11 @@ def collapse(batch: pl.DataFrame, keys: Sequence[str], values: Sequence[str]) ->
     if clash.height:
         differing = [v for v in values if clash.group_by(keys).agg(pl.col(v).n_unique() > 1)[v].any()]
         others = [c for c in batch.columns if c not in keys and c not in values]
-        shown = clash.sort(keys, maintain_order=True).select(dict.fromkeys([*keys, *differing, *others]))
+        shown = clash.sort(keys, maintain_order=True).select(*dict.fromkeys([*keys, *differing, *others]))
+        named = [name for name in keys if not name.startswith("__")]
         raise KeyValueError(
-            f"{clash.n_unique(keys)} keys `{', '.join(keys)}` stand more than once with different values (in {differing}): "
-            f"{samples(shown, rows=4)}; nothing was written. Deduplicate in the asset by a rule of your own, or fix the source"
+            f"{clash.n_unique(keys)} keys `{', '.join(named)}` stand more than once with different values "
+            f"(in {[d for d in differing if not d.startswith('__')]}): {samples(shown, rows=4)}; nothing was written. "
+            f"{remedy}"
         )
     return batch.unique(keys, keep="first", maintain_order=True), batch.height - batch.n_unique(keys)

@@ -1,4 +1,4 @@
-"""The write modes: frozen declarations of how a batch becomes a table. They hold no logic beyond checking themselves."""
+"""The write modes: frozen declarations of how a batch becomes a table, with no logic beyond checking themselves."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.tables.slices import Slice
 
 SchemaPolicy = Literal["evolve", "strict"]
+_OWN = ("`valid_from`", "`valid_to`", "`is_current`")
 Source = Literal["snapshot", "changes"]
 Deletes = Literal["close", "ignore"]
 Restatements = Literal["remember", "forget"]
@@ -191,7 +192,7 @@ class History:
                 elif role == "ignore" and column in (self.track or ()):
                     yield f"`{column}` is both in `track` and in `ignore`; leave it in one"
         for column in {*used, *(self.track or ()), *self.ignore} & set(self.reserved):
-            yield f"`{column}` is a column that the history adds; rename yours, or set `valid_from`, `valid_to`, `is_current`"
+            yield f"`{column}` is a column that the history adds; rename yours, or set {', '.join(_OWN)}"
 
     def _wrong_source(self) -> Iterable[str]:
         if self.source == "changes":
@@ -221,7 +222,7 @@ WriteMode = Append | Overwrite | Upsert | History
 
 
 def _set_names(mode: Any, field: str) -> None:
-    """Store a sequence of column names as a tuple; a lone string is one name, a common slip that must not become letters."""
+    """Store column names as a tuple; a lone string is one name, a common slip that must not become letters."""
     value = getattr(mode, field)
     object.__setattr__(mode, field, (value,) if isinstance(value, str) else tuple(value))
 

@@ -47,7 +47,7 @@ def _whole(view: TableView, batch: pl.DataFrame, mode: Overwrite) -> tuple[Commi
     """Replace all rows; with `evolve` the table takes the batch's columns as they are."""
     schema = view.schema()
     strict = mode.schema == "strict"
-    typed, change = reconcile(batch, schema if strict or _only_casts(batch, schema) else {}, policy=mode.schema)
+    typed, _ = reconcile(batch, schema if strict or _only_casts(batch, schema) else {}, policy=mode.schema)
     if not view.exists:
         return create(view, typed, partition_by=mode.partition_by), Tally(inserted=batch.height)
     replaced = {n: d for n, d in typed.schema.items() if schema.get(n) != d}
@@ -74,7 +74,7 @@ def _refuse_strays(batch: pl.DataFrame, where: Slice) -> None:
     inside = where.matches(batch.schema)
     strays = batch.filter(~inside)
     if strays.height:
-        shown = strays.select(dict.fromkeys([*where.columns, *strays.columns]))
+        shown = strays.select(*dict.fromkeys([*where.columns, *strays.columns]))
         raise PartitionError(
             f"{strays.height} of {batch.height} rows do not belong to the partition being written, which is decided by "
             f"`{', '.join(where.columns)}`: {samples(shown)}; nothing was written. Filter them out in the asset, write "

@@ -36,6 +36,8 @@ def may_hold(files: pl.DataFrame, keys: pl.DataFrame) -> pl.Expr:
     name = keys.columns[0]
     low, high = f"min.{name}", f"max.{name}"
     wanted = keys[name]
+    if wanted.is_empty():
+        return pl.lit(False)
     if low not in files.columns or files.schema[low] != wanted.dtype or isinstance(wanted.dtype, pl.Datetime):
         return pl.lit(True)
     return ((pl.col(low) <= wanted.max()) & (pl.col(high) >= wanted.min())).fill_null(True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -49,9 +50,7 @@ def _bounds(low: Any, high: Any, *, has_nan: bool) -> tuple[Any, Any] | None:
         return None
     if isinstance(low, str):
         return (low, high) if max(len(low), len(high)) <= _LONGEST_TEXT else None
-    if isinstance(low, float):
-        return (low, high) if abs(low) != float("inf") and abs(high) != float("inf") else None
-    if isinstance(low, Decimal):
+    if isinstance(low, float | Decimal):
         return _exact(low, high)
     if isinstance(low, dt.datetime):
         return _time(low), _time(high, up=True)
@@ -60,9 +59,9 @@ def _bounds(low: Any, high: Any, *, has_nan: bool) -> tuple[Any, Any] | None:
     return low, high
 
 
-def _exact(low: Decimal, high: Decimal) -> tuple[float, float] | None:
-    """JSON numbers are doubles to most readers: state a decimal's bound only where a double holds it."""
-    if Decimal(float(low)) == low and Decimal(float(high)) == high:
+def _exact(low: float | Decimal, high: float | Decimal) -> tuple[float, float] | None:
+    """JSON numbers are finite, and doubles to most readers: state a bound only where a double holds it."""
+    if all(math.isfinite(bound) and float(bound) == bound for bound in (low, high)):
         return float(low), float(high)
     return None
 

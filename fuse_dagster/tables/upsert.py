@@ -43,7 +43,7 @@ def upsert(view: TableView, batch: pl.DataFrame, mode: Upsert) -> tuple[Committe
         files = files.filter(may_hold(files, unique.select(mode.keys)))
     rows = read_rows(view, files, schema)
     removed, inserts, updates = _compare(rows.frame, unique, mode, values)
-    added = unique[inserts.append(updates)].select(*schema)
+    added = unique[pl.concat([inserts, updates])].select(*schema)
     tally = Tally(inserted=len(inserts), updated=len(updates), duplicates=duplicates, schema_changes=change.sentences)
     plan = Swap(rows, removed, added, schema, bool(change))
     if view.exists and plan.is_empty:

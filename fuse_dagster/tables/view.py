@@ -5,7 +5,6 @@ A write plans against a view and commits against the same view, so nothing can c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +98,7 @@ def open_view(table: str | Path, storage_options: Mapping[str, str] | None = Non
 def normal_uri(table: str | Path) -> str:
     """A URI as it is, without a trailing slash; a local path made absolute, `file://` taken off."""
     text = str(table).removeprefix("file://").rstrip("/")
-    return text if "://" in text else os.path.abspath(text)
+    return text if "://" in text else str(Path(text).absolute())
 
 
 def is_local(uri: str) -> bool:
@@ -139,7 +138,5 @@ def refuse_unsupported(view: TableView) -> None:
 
 def _demanding_properties(configuration: Mapping[str, str | None]) -> list[str]:
     found = [f"the constraint `{key}`" for key in configuration if key.startswith("delta.constraints.")]
-    for key in ("delta.appendOnly", "delta.enableChangeDataFeed"):
-        if str(configuration.get(key)).lower() == "true":
-            found.append(f"`{key}`")
-    return found
+    switches = ("delta.appendOnly", "delta.enableChangeDataFeed")
+    return found + [f"`{key}`" for key in switches if str(configuration.get(key)).lower() == "true"]

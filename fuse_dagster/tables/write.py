@@ -52,13 +52,39 @@ def write(
     """
     started = time.perf_counter()
     batch = to_batch(data)
+    committed, view, tally = _commit(table, batch, mode, storage_options)
+    version = view.version if committed is None else committed.version
+    after = view if committed is None else open_view(table, storage_options)
+    counted = tally.inserted + tally.updated + tally.duplicates + tally.closing_rows
+    return WriteResult(
+        version=None if committed is None else version,
+        table_version=version,
+        rows_in=batch.height,
+        inserted=tally.inserted,
+        updated=tally.updated,
+        unchanged=batch.height - counted,
+        duplicates=tally.duplicates,
+        closed=tally.closed,
+        deleted=tally.deleted,
+        rows_total=after.count_rows() if after.exists else 0,
+        files_added=0 if committed is None else committed.files_added,
+        bytes_added=0 if committed is None else committed.bytes_added,
+        seconds=time.perf_counter() - started,
+        schema_changes=() if committed is None else tally.schema_changes,
+    )
+
+
+def _commit(
+    table: str | Path, batch: pl.DataFrame, mode: WriteMode, storage_options: Mapping[str, str] | None
+) -> tuple[Committed | None, TableView, Tally]:
+    """Plan on the newest version until a commit lands, or until there is nothing to commit."""
     for _ in attempts(str(table)):
         view = open_view(table, storage_options)
         try:
             committed, tally = _plan(view, batch, mode)
         except LostRaceError:
             continue
-        return _result(table, batch, committed, tally, view, started, storage_options)
+        return committed, view, tally
     raise AssertionError("attempts() ends by raising")
 
 
@@ -73,32 +99,3 @@ def _plan(view: TableView, batch: pl.DataFrame, mode: WriteMode) -> tuple[Commit
         case History():
             return write_history(view, batch, mode)
     raise ConfigError(f"`{mode!r}` is no write mode; valid: Append, Overwrite, Upsert, History")
-
-
-def _result(
-    table: str | Path,
-    batch: pl.DataFrame,
-    committed: Committed | None,
-    tally: Tally,
-    view: TableView,
-    started: float,
-    storage_options: Mapping[str, str] | None,
-) -> WriteResult:
-    after = open_view(table, storage_options) if committed is not None else view
-    counted = tally.inserted + tally.updated + tally.duplicates + tally.closing_rows
-    return WriteResult(
-        version=None if committed is None else committed.version,
-        table_version=view.version if committed is None else committed.version,
-        rows_in=batch.height,
-        inserted=tally.inserted,
-        updated=tally.updated,
-        unchanged=batch.height - counted,
-        duplicates=tally.duplicates,
-        closed=tally.closed,
-        deleted=tally.deleted,
-        rows_total=after.count_rows() if after.exists else 0,
-        files_added=0 if committed is None else committed.files_added,
-        bytes_added=0 if committed is None else committed.bytes_added,
-        seconds=time.perf_counter() - started,
-        schema_changes=() if committed is None else tally.schema_changes,
-    )

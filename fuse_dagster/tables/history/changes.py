@@ -127,16 +127,16 @@ def _unfold(old: pl.DataFrame, columns: Columns) -> pl.DataFrame:
 
 
 def _recall(old: pl.DataFrame, facts: pl.DataFrame, batch: pl.DataFrame, columns: Columns) -> pl.DataFrame:
-    """Statements that memory holds from each key's first time on; a restated value is that of the version it lies in."""
+    """What memory holds from each key's first time on; a restated value is that of the version it lies in."""
     shape = columns.shape
     keys = list(shape.keys)
     first = batch.group_by(keys).agg(pl.col(AT).min().alias("__first"))
     wanted = facts.with_row_index("__order").join(first, on=keys).filter(pl.col(AT) >= pl.col("__first"))
     newest = wanted.sort("__order").unique([*keys, AT, SEQUENCE], keep="last")
     values = old.select(*shape.columns, shape.valid_from, shape.valid_to)
-    inside = newest.filter(~pl.col(DELETED)).join(values, on=keys).filter(
-        (pl.col(shape.valid_from) <= pl.col(AT)) & (pl.col(shape.valid_to).is_null() | (pl.col(shape.valid_to) > pl.col(AT)))
-    )  # fmt: skip
+    start, end = pl.col(shape.valid_from), pl.col(shape.valid_to)
+    holds = (start <= pl.col(AT)) & (end.is_null() | (end > pl.col(AT)))
+    inside = newest.filter(~pl.col(DELETED)).join(values, on=keys).filter(holds)
     nothing = [pl.lit(None, dtype=old.schema[name]).alias(name) for name in shape.columns if name not in keys]
     ends = newest.filter(pl.col(DELETED)).with_columns(nothing)
     parts = [
@@ -173,7 +173,8 @@ def _merge(known: pl.DataFrame, stated: pl.DataFrame, shape: Shape, *, replaces:
     if clash.height and not replaces:
         raise CorrectionError(
             f"{clash.height} rows say something else than what is known for the same key and time: "
-            f"{samples(clash.select(*shape.columns, DELETED, *(c + '__known' for c in shape.tracked)))}; nothing was written. "
+            f"{samples(clash.select(*shape.columns, DELETED, *(c + '__known' for c in shape.tracked)))}; "
+            "nothing was written. "
             'Order such rows by `sequence_by`, or take them as corrections with `on_correction="replace"`'
         )
     wins = pairs.filter(newer | (equal & ~agree)).select(on)

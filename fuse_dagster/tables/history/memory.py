@@ -30,8 +30,8 @@ _MOST_SEGMENTS = 16
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # Operations of other writers that move rows between files or change settings, and leave the rows as they were.
 _HARMLESS = frozenset({
-    "OPTIMIZE", "VACUUM START", "VACUUM END", "FSCK", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "UPDATE FIELD METADATA",
-    "SET TABLE PROPERTIES", "UPDATE TABLE METADATA", "ADD FEATURE",
+    "OPTIMIZE", "VACUUM START", "VACUUM END", "FSCK", "ADD FEATURE", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES",
+    "SET TABLE PROPERTIES", "UPDATE TABLE METADATA", "UPDATE FIELD METADATA",
 })  # fmt: skip
 
 
@@ -182,13 +182,16 @@ def _read(view: TableView, transaction: int) -> Manifest:
         raw = json.loads(_scan(view, _manifest_name(transaction)).collect()[_CONTENT].item())
     except (OSError, ValueError, PolarsError) as error:
         raise TableStateError(
-            f"the memory of the history `{view.uri}` (`{FOLDER}/{_manifest_name(transaction)}`) is gone or damaged, so a late batch "
-            "could not be placed rightly. Nothing was written; restore the folder from a backup, or load the history anew "
+            f"the memory of the history `{view.uri}` (`{FOLDER}/{_manifest_name(transaction)}`) is gone or "
+            "damaged, so a late batch "
+            "could not be placed rightly. Nothing was written; restore the folder from a backup, or load "
+            "the history anew "
             "into an empty place"
         ) from error
     if raw.get("format") != _FORMAT:
         raise TableStateError(
-            f"the memory of `{view.uri}` has format {raw.get('format')}, this version knows {_FORMAT}; upgrade fuse-dagster"
+            f"the memory of `{view.uri}` has format {raw.get('format')}, this version knows {_FORMAT}; "
+            "upgrade fuse-dagster"
         )
     snapshots = tuple(Snapshot(s["at"], tuple(s["columns"])) for s in raw["snapshots"])
     return Manifest(**{**raw, "snapshots": snapshots, "segments": tuple(raw["segments"])})
@@ -198,7 +201,8 @@ def _refuse_other_declaration(view: TableView, was: dict[str, Any], now: dict[st
     changed = [f"`{name}` was `{was.get(name)}`, is `{now[name]}`" for name in now if was.get(name) != now[name]]
     if changed:
         raise ConfigError(
-            f"the history `{view.uri}` was made with another declaration: {'; '.join(changed)}. What was applied under the "
+            f"the history `{view.uri}` was made with another declaration: {'; '.join(changed)}. What was "
+            "applied under the "
             "old one would mean something else; keep it, or load the history anew into an empty place"
         )
 
@@ -218,7 +222,8 @@ def _refuse_foreign_changes(view: TableView, manifest: Manifest) -> None:
         raise TableStateError(
             f"the history `{view.uri}` was changed by others since version {manifest.version} ({did}; {rows} rows, "
             f"{manifest.rows_total} remembered), so what it remembers no longer fits its rows. Nothing was written; "
-            f"restore version {manifest.version} by overwriting from a backup, or load the history anew into an empty place"
+            f"restore version {manifest.version} by overwriting from a backup, or load the history anew "
+            "into an empty place"
         )
 
 

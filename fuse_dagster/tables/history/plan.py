@@ -100,10 +100,19 @@ def commit(
     rows: FileRows,
     removed: pl.Series,
     added: pl.DataFrame,
+    *,
     manifest: memory.Manifest,
     facts: pl.DataFrame | None = None,
 ) -> Committed | None:
     """Write the memory, then the one commit that makes it hold; nothing at all where nothing is new.
+
+    Args:
+        prepared: The batch and its table.
+        rows: The version rows read.
+        removed: Numbers of those that go.
+        added: Version rows that come.
+        manifest: What the table remembers from now on, without the facts.
+        facts: Statements about single keys to remember.
 
     Returns:
         What landed; None where there was nothing to write.

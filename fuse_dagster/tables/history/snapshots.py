@@ -1,4 +1,4 @@
-"""Snapshots: a batch is the whole truth from its time until the next known snapshot, and replaces the timeline there."""
+"""Snapshots: a batch is the whole truth from its time until the next known one, and replaces the timeline there."""
 
 from __future__ import annotations
 
@@ -108,14 +108,16 @@ def _guard(full: pl.DataFrame, present: pl.DataFrame, stating: str, highest: flo
     absent = full.join(present, on=full.columns, how="anti")
     if absent.height > highest * full.height:
         raise DeleteGuardError(
-            f"{stating} {absent.height} of {full.height} keys are absent ({absent.height / full.height:.1%}; at the most "
-            f"{highest:.1%}), as {samples(absent)}. That is the usual sign of a truncated extract; nothing was written. "
+            f"{stating} {absent.height} of {full.height} keys are absent "
+            f"({absent.height / full.height:.1%}; at the most "
+            f"{highest:.1%}), as {samples(absent)}. That is the usual sign of a truncated extract; nothing "
+            "was written. "
             "Deliver the snapshot again, or raise `max_delete_fraction` for this one if so many keys did end"
         )
 
 
 def _compare(held: pl.DataFrame, batch: pl.DataFrame, shape: Shape) -> pl.DataFrame:
-    """One row per key of either side: `ROW` of the version that holds, `_NEW` index in the batch, whether both agree."""
+    """One row per key of either side: `ROW` of the version, `_NEW` index in the batch, and whether both agree."""
     left = held.select(*shape.keys, *shape.tracked, ROW)
     right = batch.select(*shape.keys, *shape.tracked).with_row_index(_NEW)
     joined = left.join(right, on=list(shape.keys), how="full", suffix=_SUFFIX, coalesce=True)

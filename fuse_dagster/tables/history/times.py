@@ -24,7 +24,7 @@ def to_instant(value: dt.datetime | dt.date, timezone: str | None) -> dt.datetim
         TimeValueError: Naive without a zone, or a wall time that the zone skips or repeats.
     """
     if not isinstance(value, dt.datetime):
-        value, timezone = dt.datetime(value.year, value.month, value.day), timezone or "UTC"
+        value, timezone = dt.datetime.combine(value, dt.time()), timezone or "UTC"
     if value.tzinfo is not None:
         return value.astimezone(dt.UTC)
     if timezone is None:
@@ -69,7 +69,8 @@ def to_instants(frame: pl.DataFrame, column: str, timezone: str | None) -> pl.Se
         return wall
     if timezone is None:
         raise TimeValueError(
-            f"`effective_column` `{column}` has no zone, as `{wall[0] if len(wall) else ''}`; make it aware, or set `timezone`"
+            f"`effective_column` `{column}` has no zone, as `{wall[0] if len(wall) else ''}`; make it "
+            "aware, or set `timezone`"
         )
     placed = wall.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
     _refuse(

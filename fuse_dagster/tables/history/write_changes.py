@@ -46,7 +46,7 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     statements, duplicates = _unique(_statements(prepared, deleted), mode, prepared)
     if statements.is_empty():
         rows = candidates(prepared, memory.moment(0), statements.select(mode.keys))
-        committed = commit(prepared, rows, rows.frame[ROW].clear(), rows.frame.clear(), prepared.manifest)
+        committed = commit(prepared, rows, rows.frame[ROW].clear(), rows.frame.clear(), manifest=prepared.manifest)
         return committed, Tally(schema_changes=prepared.change.sentences)
     keys = statements.select(mode.keys)
     rows = candidates(prepared, statements[AT].min(), keys)  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     facts = memory.read_facts(view, prepared.manifest, wanted, mode.keys)
     of_keys = rows.frame.join(keys.unique(), on=list(mode.keys), how="semi", maintain_order="left")
     done = apply_changes(of_keys, facts, statements, columns, replaces=mode.replaces)
-    committed = commit(prepared, rows, done.removed, done.added, prepared.manifest, done.facts)
+    committed = commit(prepared, rows, done.removed, done.added, manifest=prepared.manifest, facts=done.facts)
     return committed, Tally(
         inserted=done.inserted,
         updated=done.updated,
@@ -125,4 +125,9 @@ def _unique(statements: pl.DataFrame, mode: History, prepared: Prepared) -> tupl
     """One row per key, time and sequence; the values of a delete do not matter."""
     tracked = prepared.shape.tracked
     compared = statements.with_columns(pl.when(~pl.col(DELETED)).then(pl.col(name)).alias(name) for name in tracked)
-    return collapse(compared, [*mode.keys, AT, SEQUENCE], [DELETED, *tracked])
+    remedy = (
+        "Such rows say two things of one key at one time: order them by `sequence_by`"
+        if mode.sequence_by is None
+        else f"Such rows say two things of one key at one time and `{mode.sequence_by}`: fix the source"
+    )
+    return collapse(compared, [*mode.keys, AT, SEQUENCE], [DELETED, *tracked], remedy=remedy)

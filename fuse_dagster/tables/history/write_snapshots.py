@@ -48,7 +48,7 @@ def write_snapshots(view: TableView, batch: pl.DataFrame, mode: History) -> tupl
     come = state.filter(pl.col(ROW) >= fresh).drop(ROW)
     if mode.restatements == "forget" and gone.is_empty() and come.is_empty() and view.exists:
         manifest = prepared.manifest
-    return commit(prepared, rows, gone, come, manifest), _sum(prepared, tallies, gone, come)
+    return commit(prepared, rows, gone, come, manifest=manifest), _sum(prepared, tallies, gone, come)
 
 
 def _apply(
@@ -108,7 +108,8 @@ def _by_time(prepared: Prepared) -> Iterator[tuple[dt.datetime, pl.DataFrame]]:
 def _refuse_empty(batch: pl.DataFrame, mode: History) -> None:
     if batch.is_empty() and (not mode.allow_empty or mode.effective_column is not None):
         raise DeleteGuardError(
-            "the snapshot has no rows, which would end every key: the usual sign of a broken extract; nothing was written. "
+            "the snapshot has no rows, which would end every key: the usual sign of a broken extract; "
+            "nothing was written. "
             "If the source is empty indeed, say `allow_empty=True` (and give its time by `effective_at`)"
         )
 
@@ -122,8 +123,10 @@ def _refuse_lost_columns(prepared: Prepared, manifest: memory.Manifest, at: dt.d
         lost = sorted(named - set(later.columns)) if later.at > stamp else []
         if lost:
             raise SchemaError(
-                f"the snapshot of {at.isoformat()} has {lost}, which the later one of {memory.moment(later.at).isoformat()} "
-                "does not have; a column that vanishes is usually a broken extract. Deliver the later one again with it, "
+                f"the snapshot of {at.isoformat()} has {lost}, which the later one of "
+                f"{memory.moment(later.at).isoformat()} "
+                "does not have; a column that vanishes is usually a broken extract. Deliver the later one "
+                "again with it, "
                 "or drop the column from both"
             )
 

@@ -1,0 +1,57 @@
+"""What a history should be, in a few lines of plain Python that a reader can check by eye.
+
+Values are compared by `==` on what `plain` returns; the tests keep NaN and -0.0 out of here by mapping them first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+Key, Value, Time = Hashable, Hashable, int
+Version = tuple[Key, Value, Time, Time | None]
+
+
+def of_snapshots(snapshots: Mapping[Time, Mapping[Key, Value]]) -> set[Version]:
+    """Snapshots by time -> versions: between two snapshots a key holds what the earlier one says."""
+    times = sorted(snapshots)
+    said = {
+        key: [(at, snapshots[at].get(key, ABSENT)) for at in times]
+        for snapshot in snapshots.values()
+        for key in snapshot
+    }
+    return versions(said)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One row of a feed of changes; a `value` of ABSENT is a delete."""
+
+    key: Key
+    at: Time
+    value: Value
+    sequence: int = 0
+
+
+ABSENT = "<absent>"
+
+
+def of_changes(statements: Iterable[Statement]) -> set[Version]:
+    """Statements in any order -> versions: at one time the highest sequence holds."""
+    said: dict[Key, dict[Time, Statement]] = {}
+    for one in statements:
+        known = said.setdefault(one.key, {}).get(one.at)
+        if known is None or one.sequence > known.sequence:
+            said[one.key][one.at] = one
+    return versions({key: [(at, by[at].value) for at in sorted(by)] for key, by in said.items()})
+
+
+def versions(said: Mapping[Key, list[tuple[Time, Value]]]) -> set[Version]:
+    """Per key what was said when -> versions: what changes nothing is dropped, the rest holds until the next."""
+    result = set()
+    for key, points in said.items():
+        turns = [(at, value) for i, (at, value) in enumerate(points) if i == 0 or value != points[i - 1][1]]
+        for (at, value), (until, _) in zip(turns, [*turns[1:], (None, None)], strict=True):
+            if value != ABSENT:
+                result.add((key, value, at, until))
+    return result
