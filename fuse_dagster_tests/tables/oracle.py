@@ -15,12 +15,8 @@ Version = tuple[Key, Value, Time, Time | None]
 def of_snapshots(snapshots: Mapping[Time, Mapping[Key, Value]]) -> set[Version]:
     """Snapshots by time -> versions: between two snapshots a key holds what the earlier one says."""
     times = sorted(snapshots)
-    said = {
-        key: [(at, snapshots[at].get(key, ABSENT)) for at in times]
-        for snapshot in snapshots.values()
-        for key in snapshot
-    }
-    return versions(said)
+    keys = {key for snapshot in snapshots.values() for key in snapshot}
+    return versions({key: [(at, snapshots[at].get(key, ABSENT)) for at in times] for key in keys})
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,10 @@ def table(tmp_path: Path) -> Path:
 
 def test_a_snapshot_cut_short_is_refused_with_the_numbers(table: Path) -> None:
     before = state(table)
-    with pytest.raises(DeleteGuardError, match=r"has 1 keys; .* 3 of 4 keys are absent \(75.0%; at the most 50.0%\)"):
+    with pytest.raises(
+        DeleteGuardError,
+        match=r"has 1 keys; of the snapshot before it, 3 of 4 keys are absent \(75.0%; at the most 50.0%\)",
+    ):
         write(table, snapshot(a=1), at(FEB))
     assert state(table) == before
     assert write(table, snapshot(a=1), at(FEB, max_delete_fraction=0.8)).closed == 3
@@ -62,6 +65,13 @@ def test_a_late_snapshot_is_guarded_against_the_next_one(table: Path) -> None:
 def test_a_correction_cut_short_is_guarded_against_what_it_corrects(table: Path) -> None:
     with pytest.raises(DeleteGuardError, match="of the one it corrects"):
         write(table, snapshot(a=1), at(JAN))
+
+
+def test_times_of_single_rows_are_not_taken_for_snapshots(tmp_path: Path) -> None:
+    feed = snapshot(a=1, b=2, c=3).with_columns(updated_at=pl.Series([JAN, FEB, MAR]))
+    with pytest.raises(DeleteGuardError, match='declare `source="changes"`'):
+        write(tmp_path / "t", feed, History(keys=["k"], effective_column="updated_at"))
+    assert not (tmp_path / "t").exists()
 
 
 def test_an_empty_snapshot_needs_a_word(table: Path) -> None:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fuse_dagster.core.errors import DeleteGuardError
 from fuse_dagster.tables.equality import same
 from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history.timeline import Shape, coalesce, current
-from fuse_dagster.tables.samples import samples
 
 _NEW = "__new"
 _SUFFIX = "__batch"
@@ -77,43 +75,6 @@ def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, sha
     pieces = pl.concat([*_around(old, where, shape), _as_versions(stated, where, shape, old)])
     added = coalesce(pieces, shape)
     return _without_noops(old, added, counts, shape)
-
-
-def guard_deletes(
-    rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, shape: Shape, highest: float | None
-) -> None:
-    """Refuse a snapshot that leaves out too many keys of its neighbours.
-
-    Raises:
-        DeleteGuardError: More than `highest` of the keys of the snapshot before are absent from this one, or of this
-            one's keys from the snapshot after.
-    """
-    if highest is None:
-        return
-    keys = batch.select(shape.keys)
-    stating = f"the snapshot of {where.at.isoformat()} has {keys.height} keys"
-    if where.follows:
-        before = (pl.col(shape.valid_from) < where.at) & shape.reaching(where.at)
-        full = rows.filter(before).select(shape.keys)
-        _guard(full, keys, f"{stating}; of the snapshot before it,", highest)
-    if where.corrects:
-        full = rows.filter(shape.covering(where.at)).select(shape.keys)
-        _guard(full, keys, f"{stating}; of the one it corrects,", highest)
-    if where.until is not None:
-        after = rows.filter(shape.covering(where.until)).select(shape.keys)
-        _guard(keys, after, f"{stating}; from the next one, of {where.until.isoformat()},", highest)
-
-
-def _guard(full: pl.DataFrame, present: pl.DataFrame, stating: str, highest: float) -> None:
-    absent = full.join(present, on=full.columns, how="anti")
-    if absent.height > highest * full.height:
-        raise DeleteGuardError(
-            f"{stating} {absent.height} of {full.height} keys are absent "
-            f"({absent.height / full.height:.1%}; at the most "
-            f"{highest:.1%}), as {samples(absent)}. That is the usual sign of a truncated extract; nothing "
-            "was written. "
-            "Deliver the snapshot again, or raise `max_delete_fraction` for this one if so many keys did end"
-        )
 
 
 def _compare(held: pl.DataFrame, batch: pl.DataFrame, shape: Shape) -> pl.DataFrame:

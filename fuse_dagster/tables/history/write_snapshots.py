@@ -12,7 +12,8 @@ from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.plan import Prepared, candidates, commit, prepare
-from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot, guard_deletes
+from fuse_dagster.tables.history.guard import guard_deletes
+from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
 from fuse_dagster.tables.modes import History
@@ -65,7 +66,7 @@ def _apply(
         corrects=manifest.knows(stamp),
     )
     _refuse_lost_columns(prepared, manifest, at)
-    guard_deletes(state, unique, where, shape, mode.max_delete_fraction)
+    guard_deletes(state, unique, where, shape, highest=mode.max_delete_fraction, by=mode.effective_column)
     change = apply_snapshot(state, unique, where, shape)
     if where.corrects and not mode.replaces and not (change.removed.is_empty() and change.added.is_empty()):
         raise CorrectionError(
