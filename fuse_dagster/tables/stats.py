@@ -1,7 +1,8 @@
 """Statistics of a data file, as the Delta protocol words them: they decide which files a reader may skip.
 
 Source: Delta transaction log protocol, "Per-file statistics". A bound that cannot be stated exactly is left out or
-rounded outwards: a file read in vain costs time, a file skipped in error loses rows.
+rounded outwards: a file read in vain costs time, a file skipped in error loses rows. Nested columns have none: their
+counts are nested too, and a log entry that says them in another shape makes the whole table unreadable.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ _BOUNDED = (
     pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Date, pl.Datetime, pl.Decimal,
 )  # fmt: skip
 _LONGEST_TEXT = 64
-_INDEXED_COLUMNS = 32
 
 
 def statistics(frame: pl.DataFrame) -> str:
@@ -27,7 +27,7 @@ def statistics(frame: pl.DataFrame) -> str:
     Args:
         frame: The file's rows, at least one.
     """
-    names = frame.columns[:_INDEXED_COLUMNS]
+    names = [name for name, dtype in frame.schema.items() if not dtype.is_nested()]
     bounded = [name for name in names if isinstance(frame.schema[name], _BOUNDED)]
     row = frame.select(
         *(pl.col(n).null_count().alias(f"null {n}") for n in names),

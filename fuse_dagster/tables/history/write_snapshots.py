@@ -11,8 +11,8 @@ from fuse_dagster.core.errors import CorrectionError, DeleteGuardError, SchemaEr
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history import memory
-from fuse_dagster.tables.history.plan import Prepared, candidates, commit, prepare
 from fuse_dagster.tables.history.guard import guard_deletes
+from fuse_dagster.tables.history.plan import Prepared, candidates, commit, prepare
 from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
