@@ -30,9 +30,7 @@ def errors() -> str:
         if not (inspect.isclass(error) and issubclass(error, module.FuseError)) or error is module.FuseError:
             continue
         ours = {module.FuseError, module.Transient, module.Terminal, object, Exception, BaseException}
-        builtin = next(
-            base.__name__ for base in error.__mro__ if base.__module__ == "builtins" and base not in ours
-        )
+        builtin = next(base.__name__ for base in error.__mro__ if base.__module__ == "builtins" and base not in ours)
         again = "yes" if issubclass(error, module.Transient) else "no"
         summary = (inspect.getdoc(error) or "").split("\n", maxsplit=1)[0]
         rows.append(f"| `{name}` | `{builtin}` | {again} | {summary} |")

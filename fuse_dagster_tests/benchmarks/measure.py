@@ -42,9 +42,7 @@ def main() -> None:
     WAYS[way](table, frame, dt.datetime.fromisoformat(moment))
     wall, cpu = time.perf_counter() - wall, _cpu() - cpu
     written = sum(size for path, size in _sizes(table).items() if path not in before)
-    print(
-        json.dumps({"cpu": cpu, "wall": wall, "mb": written / 1e6, "peak": _peak_mb(), "start": peak_before})
-    )
+    print(json.dumps({"cpu": cpu, "wall": wall, "mb": written / 1e6, "peak": _peak_mb(), "start": peak_before}))
 
 
 if __name__ == "__main__":

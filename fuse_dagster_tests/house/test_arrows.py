@@ -48,9 +48,7 @@ def test_every_folder_is_a_room_that_the_design_names() -> None:
 def test_no_room_is_empty() -> None:
     for path in PACKAGE.iterdir():
         if path.is_dir() and path.name != "__pycache__":
-            assert [file for file in path.rglob("*.py") if file.name != "__init__.py"], (
-                f"{path.name} holds nothing"
-            )
+            assert [file for file in path.rglob("*.py") if file.name != "__init__.py"], f"{path.name} holds nothing"
 
 
 def test_rooms_import_downwards_only() -> None:

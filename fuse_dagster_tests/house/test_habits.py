@@ -13,11 +13,7 @@ LOGS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 
 def test_modules_stay_readable_in_one_sitting() -> None:
-    long = {
-        module.name: lines
-        for module in package_modules()
-        if (lines := module.text.count("\n")) > MODULE_LINES
-    }
+    long = {module.name: lines for module in package_modules() if (lines := module.text.count("\n")) > MODULE_LINES}
     assert not long, f"split by verb: {long}"
 
 
@@ -50,8 +46,7 @@ def test_nothing_is_left_for_later() -> None:
 def _is_broad(handler: ast.ExceptHandler) -> bool:
     names = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(
-        name is None or (isinstance(name, ast.Name) and name.id in {"Exception", "BaseException"})
-        for name in names
+        name is None or (isinstance(name, ast.Name) and name.id in {"Exception", "BaseException"}) for name in names
     )
 
 
@@ -72,9 +67,7 @@ def test_no_error_is_swallowed() -> None:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.ExceptHandler) and _is_broad(node) and not _explains_itself(module, node)
     ]
-    assert not wrong, (
-        "a broad except needs a log line and a comment that says why it is harmless: " + ", ".join(wrong)
-    )
+    assert not wrong, "a broad except needs a log line and a comment that says why it is harmless: " + ", ".join(wrong)
 
 
 def test_every_public_function_says_what_it_does() -> None:
@@ -89,8 +82,7 @@ def test_every_public_function_says_what_it_does() -> None:
         and not node.name.startswith("_")
         and not ast.get_docstring(node)
         and not any(
-            "overload" in ast.dump(decorator) or "override" in ast.dump(decorator)
-            for decorator in node.decorator_list
+            "overload" in ast.dump(decorator) or "override" in ast.dump(decorator) for decorator in node.decorator_list
         )
     ]
     assert not wrong, "\n".join(wrong)

@@ -9,23 +9,21 @@ from pathlib import Path
 
 from fuse_dagster_tests.house.source import ROOT, files, imported, package_modules, texts
 
-AT_THE_TOP = set(
-    [
-        "pyproject.toml",
-        "workspace.yaml",
-        "dagster.yaml",
-        "README.md",
-        "LICENSE",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "SECURITY.md",
-        "CODE_OF_CONDUCT.md",
-        "Makefile",
-        "fuse_dagster",
-        "fuse_dagster_tests",
-        "docs",
-    ]
-)
+AT_THE_TOP = {
+    "pyproject.toml",
+    "workspace.yaml",
+    "dagster.yaml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CODE_OF_CONDUCT.md",
+    "Makefile",
+    "fuse_dagster",
+    "fuse_dagster_tests",
+    "docs",
+}
 
 # Each is written in two parts, so that this file doesn't hold what it looks for.
 NEVER = [
@@ -51,9 +49,7 @@ def test_no_file_knows_the_machine_it_was_written_on() -> None:
     found = []
     for path, text in texts():
         for number, line in enumerate(text.splitlines(), start=1):
-            found += [
-                f"{path.relative_to(ROOT)}:{number}: {line[:120]}" for never in NEVER if never.search(line)
-            ]
+            found += [f"{path.relative_to(ROOT)}:{number}: {line[:120]}" for never in NEVER if never.search(line)]
     assert not found, "\n".join(found)
 
 
