@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from fuse_dagster.tables.commit import Committed, create, put
+from fuse_dagster.tables.actions import create, put
+from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.modes import Append
 from fuse_dagster.tables.schema import reconcile
 from fuse_dagster.tables.tally import Tally

@@ -88,9 +88,8 @@ def _read(view: TableView, path: str, schema: Mapping[str, pl.DataType]) -> pl.D
     except (PolarsError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TableStateError(
-            f"data file `{path}` of `{view.uri}` cannot be read: {reason}. Nothing was written; restore "
-            "the file, or an "
-            "older version of the table"
+            f"data file `{path}` of `{view.uri}` cannot be read: {reason}. Nothing was written; restore the file, or "
+            "an older version of the table"
         ) from error
 
 

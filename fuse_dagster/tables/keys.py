@@ -28,9 +28,8 @@ def refuse_bad_keys(batch: pl.DataFrame, keys: Sequence[str]) -> None:
     for key in keys:
         if not isinstance(batch.schema[key], _COMPARABLE):
             raise SchemaError(
-                f"the key `{key}` is {batch.schema[key]}; keys are integers, strings, booleans, dates, "
-                "timestamps, decimals "
-                "or binary: a float or nested value has no exact equality to find it by"
+                f"the key `{key}` is {batch.schema[key]}; keys are integers, strings, booleans, dates, timestamps, "
+                "decimals or binary: a float or nested value has no exact equality to find it by"
             )
     null = batch.filter(pl.any_horizontal(pl.col(key).is_null() for key in keys))
     if null.height:

@@ -6,7 +6,8 @@ import polars as pl
 
 from fuse_dagster.core.errors import PartitionError
 from fuse_dagster.engines.local.reading import scan
-from fuse_dagster.tables.commit import Committed, create, put
+from fuse_dagster.tables.actions import create, put
+from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.equality import same_rows
 from fuse_dagster.tables.modes import Overwrite
 from fuse_dagster.tables.samples import samples

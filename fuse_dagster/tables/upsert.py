@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from fuse_dagster.tables.commit import Committed, Swap, next_transaction, swap
+from fuse_dagster.tables.actions import Swap, swap
+from fuse_dagster.tables.commit import Committed, next_transaction
 from fuse_dagster.tables.equality import same
 from fuse_dagster.tables.files import ROW, read_rows
 from fuse_dagster.tables.keys import collapse, refuse_bad_keys

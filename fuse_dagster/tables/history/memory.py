@@ -182,11 +182,9 @@ def _read(view: TableView, transaction: int) -> Manifest:
         raw = json.loads(_scan(view, _manifest_name(transaction)).collect()[_CONTENT].item())
     except (OSError, ValueError, PolarsError) as error:
         raise TableStateError(
-            f"the memory of the history `{view.uri}` (`{FOLDER}/{_manifest_name(transaction)}`) is gone or "
-            "damaged, so a late batch "
-            "could not be placed rightly. Nothing was written; restore the folder from a backup, or load "
-            "the history anew "
-            "into an empty place"
+            f"the memory of the history `{view.uri}` (`{FOLDER}/{_manifest_name(transaction)}`) is gone or damaged, "
+            "so a late batch could not be placed rightly. Nothing was written; restore the folder from a backup, or "
+            "load the history anew into an empty place"
         ) from error
     if raw.get("format") != _FORMAT:
         raise TableStateError(
@@ -201,9 +199,8 @@ def _refuse_other_declaration(view: TableView, was: dict[str, Any], now: dict[st
     changed = [f"`{name}` was `{was.get(name)}`, is `{now[name]}`" for name in now if was.get(name) != now[name]]
     if changed:
         raise ConfigError(
-            f"the history `{view.uri}` was made with another declaration: {'; '.join(changed)}. What was "
-            "applied under the "
-            "old one would mean something else; keep it, or load the history anew into an empty place"
+            f"the history `{view.uri}` was made with another declaration: {'; '.join(changed)}. What was applied "
+            "under the old one would mean something else; keep it, or load the history anew into an empty place"
         )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from fuse_dagster.core.errors import SchemaError
-from fuse_dagster.tables.commit import Committed, Swap, mark, next_transaction, swap
+from fuse_dagster.tables.actions import Swap, mark, swap
+from fuse_dagster.tables.commit import Committed, next_transaction
 from fuse_dagster.tables.files import FileRows, read_rows
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.timeline import Shape

@@ -109,9 +109,8 @@ def _by_time(prepared: Prepared) -> Iterator[tuple[dt.datetime, pl.DataFrame]]:
 def _refuse_empty(batch: pl.DataFrame, mode: History) -> None:
     if batch.is_empty() and (not mode.allow_empty or mode.effective_column is not None):
         raise DeleteGuardError(
-            "the snapshot has no rows, which would end every key: the usual sign of a broken extract; "
-            "nothing was written. "
-            "If the source is empty indeed, say `allow_empty=True` (and give its time by `effective_at`)"
+            "the snapshot has no rows, which would end every key: the usual sign of a broken extract; nothing was "
+            "written. If the source is empty indeed, say `allow_empty=True` (and give its time by `effective_at`)"
         )
 
 
@@ -125,10 +124,8 @@ def _refuse_lost_columns(prepared: Prepared, manifest: memory.Manifest, at: dt.d
         if lost:
             raise SchemaError(
                 f"the snapshot of {at.isoformat()} has {lost}, which the later one of "
-                f"{memory.moment(later.at).isoformat()} "
-                "does not have; a column that vanishes is usually a broken extract. Deliver the later one "
-                "again with it, "
-                "or drop the column from both"
+                f"{memory.moment(later.at).isoformat()} does not have; a column that vanishes is usually a broken "
+                "extract. Deliver the later one again with it, or drop the column from both"
             )
 
 
