@@ -1,0 +1,123 @@
+"""The demo in Dagster's web UI, as a person meets it: seen and clicked in a real browser, with the daemon running."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from fuse_dagster.definitions import defs
+from fuse_dagster.definitions.demo.delivery import SHIPPED
+from fuse_dagster_tests.ui.server import DagsterDev, until
+
+pytestmark = pytest.mark.ui
+
+HISTORY = "/assets/silver/airport_history"
+Shot = Callable[[str], None]
+
+
+def _in_graph(page: Page, words: str) -> Locator:
+    return page.locator("svg foreignObject").filter(has_text=words)
+
+
+def _materialized(page: Page) -> Locator:
+    return page.get_by_text("Latest materialization").locator("xpath=..")
+
+
+def test_the_asset_graph_shows_every_asset(page: Page, shot: Shot) -> None:
+    page.goto("/asset-groups")
+    groups = sorted({spec.group_name or "default" for spec in defs.resolve_all_asset_specs()})
+    for group in groups:
+        node = _in_graph(page, group).first
+        node.wait_for()
+        node.click()  # unfolds the group
+        expect(page).to_have_url(re.compile(group))
+    for spec in defs.resolve_all_asset_specs():
+        expect(_in_graph(page, spec.key.path[-1]).first).to_be_attached()
+    shot("asset-graph")
+
+
+def test_the_page_of_the_history_shows_metadata_and_checks(page: Page, shot: Shot) -> None:
+    page.goto(HISTORY)
+    expect(page.get_by_text("Row count").first).to_be_visible()
+    for words in ("valid_from", "delta_version", "inserted", "closed", "preview"):
+        expect(page.get_by_text(words, exact=True).first).to_be_attached()
+    shot("airport-history")
+    page.goto(f"{HISTORY}?view=checks")
+    expect(page.get_by_text("Succeeded").first).to_be_visible()
+    shot("checks")
+
+
+def test_the_history_shows_the_status_of_each_partition(page: Page, shot: Shot) -> None:
+    page.goto(f"{HISTORY}?view=partitions")
+    for release in ("20210425", "20220107", "20240119", "20250204", "20260208", "20260905"):
+        expect(page.get_by_text(release).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Failed \(0\)"))).to_be_visible()
+    page.get_by_text("20260905").first.click()
+    expect(page.get_by_text("schema_changes").first).to_be_visible()
+    shot("partitions")
+
+
+def test_the_history_shows_its_column_lineage(page: Page, ui: DagsterDev, shot: Shot) -> None:
+    assert ("bronze/airports", "icao") in ui.column_lineage("silver", "airport_history")["icao"]
+    page.goto(f"{HISTORY}?view=events")
+    row = page.locator("tr").filter(has_text=re.compile("^column_lineage"))
+    row.get_by_text("Show Markdown").click()
+    expect(page.get_by_text("bronze/airports").first).to_be_visible()
+    shot("column-lineage")
+
+
+def test_a_click_materializes_an_asset(page: Page, ui: DagsterDev) -> None:
+    before = {run["runId"] for run in ui.runs()}
+    page.goto("/assets/silver/carriers")
+    page.get_by_role("button", name="Materialize").first.click()
+    expect(page.get_by_text("Launched run")).to_be_visible()
+    run = ui.until_finished(before)
+    assert run["status"] == "SUCCESS"
+    assert run["assetSelection"] == [{"path": ["silver", "carriers"]}]
+
+
+def test_a_tick_of_the_schedule_launches_a_run_that_succeeds(page: Page, ui: DagsterDev, shot: Shot) -> None:
+    tags = [{"key": "dagster/schedule_name", "value": "every_minute"}]
+    page.goto("/automation")
+    _switch(page, "every_minute").check(force=True)
+    run = ui.until_finished(set(), tags=tags)
+    _switch(page, "every_minute").uncheck(force=True)
+    assert run["status"] == "SUCCESS"
+    assert run["jobName"] == "refresh"
+    page.goto(f"/runs/{run['runId']}")
+    expect(page.get_by_text("Success").first).to_be_visible()
+    shot("run")
+
+
+def test_a_release_that_lands_becomes_a_partition_and_a_run(page: Page, ui: DagsterDev, shot: Shot) -> None:
+    release = "20261101"
+    assert release not in ui.partitions("silver", "airport_history")
+    shipped = pl.read_csv(SHIPPED / "airports" / "airports_20260905.csv.zst", infer_schema=False)
+    renamed = shipped.with_columns(
+        name=pl.when(pl.col("icao") == "LOWW").then(pl.lit("Vienna, renamed")).otherwise(pl.col("name"))
+    )
+    arriving = ui.landing / "airports" / f".airports_{release}.csv"
+    renamed.write_csv(arriving)
+    arriving.rename(ui.landing / "airports" / f"airports_{release}.csv")
+
+    run = ui.until_finished(set(), tags=[{"key": "dagster/partition", "value": release}])
+    assert run["status"] == "SUCCESS"
+    assert {"key": "dagster/sensor_name", "value": "new_airport_release"} in run["tags"]
+    assert release in ui.partitions("silver", "airport_history")
+    page.goto(f"{HISTORY}?view=partitions")
+    expect(page.get_by_text(release).first).to_be_visible()
+    history = pl.read_delta(str(ui.lake / "silver" / "airport_history"))
+    vienna = history.filter((pl.col("icao") == "LOWW") & pl.col("is_current"))
+    assert vienna["name"].to_list() == ["Vienna, renamed"]
+    shot("new-release")
+
+
+def _switch(page: Page, name: str) -> Locator:
+    """The switch in the row of a schedule or sensor."""
+    box = page.locator("input[type=checkbox]")
+    row = page.locator("div, tr").filter(has_text=name).filter(has=box).last
+    return until(lambda: row.locator("input[type=checkbox]").last if row.count() else None, f"`{name}` is listed")
