@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.base import Connector
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.core.columns import Column
+    from fuse_dagster.orchestration.assets import delta_table, history_table
+    from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
+    from fuse_dagster.orchestration.sql_models import sql_model
+    from fuse_dagster.quality.rules import Rule, split
 
 __version__ = "0.1.0"
 
@@ -19,10 +23,28 @@ __version__ = "0.1.0"
 _WHERE = {
     "Column": "core.columns",
     "Connector": "connectors.base",
+    "DeltaIOManager": "orchestration.io_manager",
+    "DeltaTables": "orchestration.io_manager",
     "Local": "connectors.local",
+    "Rule": "quality.rules",
+    "delta_table": "orchestration.assets",
+    "history_table": "orchestration.assets",
+    "split": "quality.rules",
+    "sql_model": "orchestration.sql_models",
 }
 
-__all__ = ["Column", "Connector", "Local"]
+__all__ = [
+    "Column",
+    "Connector",
+    "DeltaIOManager",
+    "DeltaTables",
+    "Local",
+    "Rule",
+    "delta_table",
+    "history_table",
+    "split",
+    "sql_model",
+]
 
 
 def __getattr__(name: str) -> object:

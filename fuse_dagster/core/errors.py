@@ -54,6 +54,10 @@ class TableNotFoundError(FuseError, FileNotFoundError, Terminal):
     """There is no Delta table at this place."""
 
 
+class PartitionNotFoundError(FuseError, LookupError, Terminal):
+    """The one partition that a step asks for was never written."""
+
+
 class TableStateError(FuseError, RuntimeError, Terminal):
     """The table is there, but cannot be used safely: it does not open, needs an unsupported feature, or its memory is out of step."""
 

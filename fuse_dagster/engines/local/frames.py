@@ -114,7 +114,7 @@ def _from_relation(data: duckdb.DuckDBPyRelation) -> pl.DataFrame:
 
     wide = [name for name, kind in zip(data.columns, data.types, strict=True) if str(kind) in _HUGE]
     if wide:
-        casts = ", ".join(f"{_quoted(name)}::BIGINT AS {_quoted(name)}" for name in wide)
+        casts = ", ".join(f"{quoted(name)}::BIGINT AS {quoted(name)}" for name in wide)
         data = data.project(f"* REPLACE ({casts})")
     try:
         return pl.DataFrame(data.to_arrow_table())
@@ -122,7 +122,8 @@ def _from_relation(data: duckdb.DuckDBPyRelation) -> pl.DataFrame:
         raise ValueError(str(error)) from error
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name as DuckDB takes it, whatever it holds."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -8,7 +8,7 @@ import duckdb
 
 from fuse_dagster.core.errors import ConfigError, InputError
 from fuse_dagster.core.naming import listing
-from fuse_dagster.engines.local.frames import to_polars
+from fuse_dagster.engines.local.frames import quoted, to_polars
 from fuse_dagster.engines.local.session import connect
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def query(sql: str, tables: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> pl.Dat
 
     Args:
         sql: One DuckDB statement that returns rows.
-        tables: Name in the SQL -> frame.
+        tables: Name in the SQL -> frame; a name such as `silver.flights` has a schema.
 
     Returns:
         The rows, with HUGEINT (sums over integers) as 64-bit integers.
@@ -40,8 +40,8 @@ def query(sql: str, tables: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> pl.Dat
         3
     """
     with connect() as connection:
-        for name, frame in tables.items():
-            connection.register(name, frame)
+        for number, (name, frame) in enumerate(tables.items()):
+            _register(connection, f"_input_{number}", name, frame)
         try:
             statements = connection.extract_statements(sql)
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
@@ -56,6 +56,18 @@ def query(sql: str, tables: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> pl.Dat
         except InputError as error:
             msg = f"The SQL failed on its data: {error} The SQL is: {_shown(sql)}"
             raise InputError(msg) from error
+
+
+def _register(
+    connection: duckdb.DuckDBPyConnection, unique: str, name: str, frame: pl.DataFrame | pl.LazyFrame
+) -> None:
+    schema, _, table = name.rpartition(".")
+    if not schema:
+        connection.register(table, frame)
+        return
+    connection.register(unique, frame)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+    connection.execute(f"CREATE VIEW {quoted(schema)}.{quoted(table)} AS FROM {quoted(unique)}")
 
 
 def _shown(sql: str, *, limit: int = 500) -> str:

@@ -57,3 +57,8 @@ def test_what_fails_is_an_error_that_shows_the_query(sql: str, why: str) -> None
 def test_a_value_that_does_not_cast_is_a_fault_of_the_data() -> None:
     with pytest.raises(InputError, match=r"(?s)Could not convert string 'x'.*The SQL is: `SELECT"):
         query("SELECT b::INT AS i FROM n", {"n": NUMBERS})
+
+
+def test_a_name_with_a_dot_has_a_schema() -> None:
+    lazy = pl.LazyFrame({"a": [2, 3]})
+    assert query("SELECT s.n.a FROM s.n JOIN s.m USING (a)", {"s.n": NUMBERS, "s.m": lazy})["a"].to_list() == [2, 3]

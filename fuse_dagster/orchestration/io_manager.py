@@ -1,0 +1,141 @@
+"""The IO manager, and the same as a resource: a Dagster context in, a call, the result to metadata."""
+
+# Dagster and pydantic read these annotations, so they are not postponed.
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    ConfigurableIOManager,
+    ConfigurableResource,
+    InputContext,
+    MaterializeResult,
+    OutputContext,
+    ResourceDependency,
+    get_dagster_logger,
+)
+
+from fuse_dagster.connectors.base import Connector
+from fuse_dagster.engines.local.frames import frame_kind, from_polars
+from fuse_dagster.orchestration.loading import ReadOptions, read_options, read_source, source_of_input, source_of_key
+from fuse_dagster.orchestration.metadata import describe_write, summary
+from fuse_dagster.orchestration.target import target_of_asset, target_of_output
+from fuse_dagster.orchestration.writing import refuse_nested, write_target
+
+
+class DeltaIOManager(ConfigurableIOManager):
+    """Stores assets as Delta tables: each at `lake.uri(*asset_key.path)`, written the way the asset declares.
+
+    What a function returns may be a polars DataFrame or LazyFrame, a pandas DataFrame, an Arrow Table or
+    RecordBatchReader, or a DuckDB relation; the annotation of an input chooses among the same (a LazyFrame without
+    one). The write mode is that of the asset's metadata or decorator; by default the asset's partition, or the table,
+    is replaced. What an input may ask for: `ReadOptions`.
+
+    Examples:
+        >>> import dagster as dg
+        >>> from fuse_dagster import DeltaIOManager, Local
+        >>> defs = dg.Definitions(resources={"io_manager": DeltaIOManager(lake=Local(root="lake"))})
+    """
+
+    lake: ResourceDependency[Connector]
+
+    def handle_output(self, context: OutputContext, obj: Any) -> None:
+        """Write what an asset returned, and describe it as metadata of the materialization.
+
+        Raises:
+            ConfigError: The asset's declaration can't work.
+            InputError: The data is refused; nothing was written.
+        """
+        target = target_of_output(context, self.lake)
+        refuse_nested(target, self.lake)
+        result = write_target(target, obj)
+        context.log.info(summary(target, result))
+        described = describe_write(target, result, lake=self.lake, log=context.log)
+        # What the function said itself stands: Dagster refuses one key from both.
+        said = context.output_metadata
+        context.add_output_metadata({name: value for name, value in described.items() if name not in said})
+
+    def load_input(self, context: InputContext) -> Any:
+        """Read an upstream asset as the type that the input's annotation names.
+
+        Raises:
+            ConfigError: The annotation is no frame, or the input's metadata can't work.
+            TableNotFoundError: The upstream table is not there.
+            PartitionNotFoundError: The one upstream partition asked for was never written.
+        """
+        wanted = context.dagster_type.typing_type
+        frame_kind(wanted)
+        source = source_of_input(context, self.lake)
+        frame = read_source(source, read_options(context.definition_metadata or {}), context.log)
+        return from_polars(frame, wanted)
+
+
+class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provides itself
+    """The same without an IO manager: functions that write and read the tables of assets by themselves.
+
+    Examples:
+        >>> import dagster as dg, polars as pl
+        >>> from fuse_dagster import DeltaTables
+        >>> @dg.asset(metadata={"write": {"mode": "upsert", "keys": ["tailnum"]}})
+        ... def planes(context: dg.AssetExecutionContext, tables: DeltaTables) -> dg.MaterializeResult:
+        ...     return tables.write(context, pl.DataFrame({"tailnum": ["N10156"], "seats": [55]}))
+    """
+
+    lake: ResourceDependency[Connector]
+
+    def write(
+        self, context: AssetExecutionContext, data: Any, *, asset: AssetKey | None = None
+    ) -> MaterializeResult[None]:
+        """Write a frame to the table of the asset that is being executed, the way the asset declares.
+
+        Args:
+            context: The context of the asset's function.
+            data: A frame of any accepted type.
+            asset: Which of a multi-asset's assets; not needed for one.
+
+        Returns:
+            What the function has to return: the materialization with its metadata.
+
+        Raises:
+            ConfigError: The asset's declaration can't work.
+            InputError: The data is refused; nothing was written.
+        """
+        target = target_of_asset(context, self.lake, asset)
+        refuse_nested(target, self.lake)
+        result = write_target(target, data)
+        context.log.info(summary(target, result))
+        described = describe_write(target, result, lake=self.lake, log=context.log)
+        return MaterializeResult(asset_key=target.asset, metadata=described)
+
+    def read(
+        self,
+        asset: AssetKey | AssetsDefinition | str,
+        *,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+        timestamp: datetime | date | str | None = None,
+        as_of: datetime | date | str | None = None,
+    ) -> pl.LazyFrame:
+        """Read the table of an asset, all partitions of it.
+
+        Args:
+            asset: The asset, its key, or the key's text form `bronze/planes`.
+            columns: Columns to read, in this order; all by default.
+            version: Delta version to read.
+            timestamp: Read the version that was current then.
+            as_of: For a history: only the versions that held then, or `current` for the open ones. Other names of its
+                columns than the default ones are known where the asset itself is given.
+
+        Returns:
+            A lazy frame: filters and columns that follow are pushed down to the files.
+
+        Raises:
+            TableNotFoundError: There is no table.
+            ConfigError: The options do not fit the table.
+        """
+        options = ReadOptions(columns=columns, version=version, timestamp=timestamp, as_of=as_of)
+        return read_source(source_of_key(asset, self.lake), options, get_dagster_logger())

@@ -1,0 +1,204 @@
+"""Reads an upstream table the way an input asks: columns, a version or time, partitions, a moment of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from dagster import AssetKey, AssetsDefinition, MetadataValue
+
+from fuse_dagster.core.errors import ConfigError, PartitionNotFoundError
+from fuse_dagster.core.naming import did_you_mean
+from fuse_dagster.engines.local.reading import scan, to_moment
+from fuse_dagster.orchestration.declarations import Declaration, read_declaration
+from fuse_dagster.orchestration.partitions import present_keys, slice_of
+from fuse_dagster.tables import as_of, current
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from dagster import InputContext, PartitionsDefinition
+
+    from fuse_dagster.connectors.base import Connector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What the metadata of an input may ask for: `AssetIn(metadata={"columns": ["icao", "name"]})`.
+
+    Attributes:
+        columns: Columns to read, in this order; all by default.
+        version: Delta version to read.
+        timestamp: Read the version that was current then: a date, or an aware time, or either as ISO text.
+        as_of: For a history: only the versions that held at this date or time, or `current` for the open ones.
+    """
+
+    columns: Sequence[str] | None = None
+    version: int | None = None
+    timestamp: datetime | date | str | None = None
+    as_of: datetime | date | str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the table."""
+        if isinstance(self.columns, str):
+            msg = f"`columns` is the text `{self.columns}`. Give a list of names."
+            raise ConfigError(msg)
+        if self.as_of is not None and (self.version is not None or self.timestamp is not None):
+            msg = "`as_of` asks for a moment of the history, `version` and `timestamp` for one of the table. Give one."
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One upstream asset's table, and which part of it a step reads.
+
+    Attributes:
+        asset: The upstream asset.
+        uri: Where its table lies.
+        storage_options: What delta-rs needs to reach it.
+        declaration: What the upstream asset's metadata says about the table.
+        definition: Its partitioning, if it has one.
+        keys: The partitions to read, sorted; empty without partitioning.
+        written: Those of them that the instance knows to be materialized, maybe without rows.
+    """
+
+    asset: AssetKey
+    uri: str
+    storage_options: Mapping[str, str]
+    declaration: Declaration
+    definition: PartitionsDefinition[str] | None = None
+    keys: tuple[str, ...] = ()
+    written: frozenset[str] = frozenset()
+
+
+def read_options(metadata: Mapping[str, Any]) -> ReadOptions:
+    """Read what an input's metadata asks for; entries of others are left alone.
+
+    Raises:
+        ConfigError: An option is nearly spelt right, or options exclude each other.
+    """
+    said = {key: value.value if isinstance(value, MetadataValue) else value for key, value in metadata.items()}
+    valid = [entry.name for entry in fields(ReadOptions)]
+    for name in said.keys() - set(valid):
+        # A misspelt option would read the wrong rows in silence.
+        if get_close_matches(name, valid, n=1, cutoff=0.75):
+            msg = f"The input has no option `{name}`. {did_you_mean(name, valid)}"
+            raise ConfigError(msg)
+    return ReadOptions(**{name: said[name] for name in valid if name in said})
+
+
+def source_of_input(context: InputContext, lake: Connector) -> Source:
+    """Describe the table behind an input.
+
+    Raises:
+        ConfigError: The input is no asset, or the upstream metadata can't work.
+    """
+    if not context.has_asset_key:
+        msg = f"The input `{context.name}` is no asset. Tables belong to assets: give it another IO manager."
+        raise ConfigError(msg)
+    upstream = context.upstream_output
+    source = Source(
+        asset=context.asset_key,
+        uri=lake.uri(*context.asset_key.path),
+        storage_options=lake.storage_options(),
+        declaration=read_declaration((upstream.definition_metadata if upstream else None) or {}),
+    )
+    if not context.has_asset_partitions:
+        return source
+    keys = tuple(sorted(context.asset_partition_keys))
+    written = context.instance.get_materialized_partitions(context.asset_key)
+    return replace(source, definition=context.asset_partitions_def, keys=keys, written=frozenset(written & set(keys)))
+
+
+def source_of_key(asset: AssetKey | AssetsDefinition | str, lake: Connector) -> Source:
+    """Describe the table of an asset, all partitions of it.
+
+    Raises:
+        ConfigError: A definition of several assets is given, or its metadata can't work.
+    """
+    metadata: Mapping[str, Any] = {}
+    if isinstance(asset, AssetsDefinition):
+        if len(asset.keys) != 1:
+            msg = f"`asset` defines {len(asset.keys)} assets. Give the key of one."
+            raise ConfigError(msg)
+        metadata = asset.metadata_by_key.get(asset.key, {})
+        asset = asset.key
+    key = AssetKey.from_user_string(asset) if isinstance(asset, str) else asset
+    return Source(
+        asset=key,
+        uri=lake.uri(*key.path),
+        storage_options=lake.storage_options(),
+        declaration=read_declaration(metadata),
+    )
+
+
+def read_source(source: Source, options: ReadOptions, log: Logger) -> pl.LazyFrame:
+    """Read an upstream table lazily, narrowed to what the step depends on.
+
+    Args:
+        source: The table, and which partitions of it.
+        options: What the input asks for.
+        log: Where it is said how many of the partitions there are.
+
+    Returns:
+        A lazy frame: filters and columns that follow are pushed down to the files.
+
+    Raises:
+        TableNotFoundError: There is no table.
+        TableStateError: It can't be opened, or the version asked for has expired.
+        ConfigError: The options do not fit the table.
+        PartitionNotFoundError: The one partition asked for was never written.
+    """
+    if options.as_of is not None:
+        frame = _moment_of_history(source, options.as_of)
+        return _columns(frame, options, source)
+    frame = scan(
+        source.uri,
+        version=options.version,
+        timestamp=options.timestamp,
+        storage_options=source.storage_options or None,
+    )
+    if source.definition is not None and source.declaration.has_slices:
+        frame = _partitions(source, frame, log)
+    return _columns(frame, options, source)
+
+
+def _columns(frame: pl.LazyFrame, options: ReadOptions, source: Source) -> pl.LazyFrame:
+    names = frame.collect_schema().names()
+    for name in options.columns or ():
+        if name not in names:
+            msg = f"`{source.asset.to_user_string()}` has no column `{name}`. {did_you_mean(name, names)}"
+            raise ConfigError(msg)
+    return frame if options.columns is None else frame.select(options.columns)
+
+
+def _moment_of_history(source: Source, moment: datetime | date | str) -> pl.LazyFrame:
+    history = source.declaration.history
+    start, end = (history.valid_from, history.valid_to) if history else ("valid_from", "valid_to")
+    storage_options = source.storage_options or None
+    if moment == "current":
+        return current(source.uri, valid_to=end, storage_options=storage_options)
+    instant = to_moment(moment) if isinstance(moment, str) else moment
+    zone = history.timezone if history else None
+    return as_of(source.uri, instant, timezone=zone, valid_from=start, valid_to=end, storage_options=storage_options)
+
+
+def _partitions(source: Source, frame: pl.LazyFrame, log: Logger) -> pl.LazyFrame:
+    definition, by, name = source.definition, source.declaration.partition_by, source.asset.to_user_string()
+    assert definition is not None
+    if not source.keys:
+        log.info("`%s`: no partition of it is asked for, so no rows are read.", name)
+        return frame.clear()
+    schema = frame.collect_schema()
+    narrowed = frame.filter(slice_of(source.keys, definition, by, schema).matches(schema))
+    there = present_keys(source.keys, definition, by, narrowed) | source.written
+    if len(source.keys) == 1 and not there:
+        msg = f"The partition `{source.keys[0]}` of `{name}` was never written. Materialize it first."
+        raise PartitionNotFoundError(msg)
+    if len(there) < len(source.keys):
+        log.info("`%s`: read %d of %d partitions; the others were never written.", name, len(there), len(source.keys))
+    return narrowed

@@ -1,0 +1,184 @@
+"""Writes an asset's frame the way the asset declares: one call to `tables.write`, or one per batch of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+import polars as pl
+from deltalake import DeltaTable
+
+from fuse_dagster.core.errors import ConfigError, PartitionError
+from fuse_dagster.core.naming import listing
+from fuse_dagster.engines.local.frames import to_polars
+from fuse_dagster.orchestration.effective import effective_at, needs_time
+from fuse_dagster.orchestration.partitions import physical_columns, slice_of
+from fuse_dagster.tables import Append, History, Overwrite, WriteMode, WriteResult, write
+
+if TYPE_CHECKING:
+    from dagster import PartitionsDefinition
+
+    from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.orchestration.target import Target
+    from fuse_dagster.tables.slices import Slice
+
+# Where several results of one step become one, these describe the last state and the others add up.
+_LAST = {"version", "table_version", "rows_total"}
+
+
+def write_target(target: Target, data: object) -> WriteResult:
+    """Write what an asset returned.
+
+    Args:
+        target: The table, and which part of it is written.
+        data: A frame; for several partitions of a history also a map from partition key to frame.
+
+    Returns:
+        What happened; of several batches, the sum.
+
+    Raises:
+        ConfigError: The declaration does not fit the partitioning or the data.
+        InputError: The data is refused. Nothing of the refused batch was written.
+    """
+    if isinstance(target.declaration.mode, History):
+        return _total([write_one(target, frame, mode) for frame, mode in _batches(target, data)])
+    if isinstance(data, Mapping):
+        msg = f"`{target.asset.to_user_string()}` returned a map. Only the batches of a history come as one."
+        raise ConfigError(msg)
+    frame = to_polars(data)
+    return write_one(target, frame, _sliced(target, frame))
+
+
+def refuse_nested(target: Target, lake: Connector) -> None:
+    """Refuse a table inside the folder of another: cleaning up the outer one would delete the files of the inner.
+
+    Raises:
+        ConfigError: A prefix of the asset's key is a table.
+    """
+    for length in range(1, len(target.asset.path)):
+        outer = lake.uri(*target.asset.path[:length])
+        if DeltaTable.is_deltatable(outer, storage_options=dict(target.storage_options) or None):
+            msg = (
+                f"`{target.asset.to_user_string()}` would lie at `{target.uri}`, inside the table at `{outer}`; "
+                "cleaning up that one would delete its files. Give one of the assets another key prefix."
+            )
+            raise ConfigError(msg)
+
+
+def write_one(target: Target, frame: object, mode: WriteMode) -> WriteResult:
+    """Hand one batch to the table."""
+    return write(target.uri, frame, mode, storage_options=target.storage_options or None)
+
+
+def partition_slice(target: Target, schema: Mapping[str, pl.DataType]) -> Slice | None:
+    """The rows that the partitions being written own; None where a batch is no slice."""
+    if target.definition is None or not target.declaration.has_slices:
+        return None
+    return slice_of(target.keys, target.definition, target.declaration.partition_by, schema)
+
+
+def _sliced(target: Target, frame: pl.DataFrame) -> WriteMode:
+    """The declared mode, narrowed to the partitions being written."""
+    mode, definition = target.declaration.mode, target.definition
+    where = partition_slice(target, frame.schema)
+    if where is None or definition is None:
+        return mode
+    if not isinstance(mode, Overwrite):
+        _refuse_strays(target, frame, where)
+    if not isinstance(mode, Append | Overwrite):
+        return mode
+    by = target.declaration.partition_by
+    layout = mode.partition_by or physical_columns(target.keys, definition, by, frame)
+    narrowed = replace(mode, partition_by=layout)
+    return replace(narrowed, where=where) if isinstance(narrowed, Overwrite) else narrowed
+
+
+def _refuse_strays(target: Target, frame: pl.DataFrame, where: Slice) -> None:
+    """Append and upsert replace no slice, but a row of another partition is as wrong there."""
+    strays = frame.filter(~where.matches(frame.schema))
+    if strays.height:
+        shown = strays.select(where.columns).unique(maintain_order=True).head(5).rows()
+        msg = (
+            f"{strays.height} of {frame.height} rows do not belong to the partition `{', '.join(target.keys)}`, which "
+            f"is decided by {listing(where.columns)}: {shown}. Nothing was written. Filter them out in the asset, or "
+            "correct `partition_by`."
+        )
+        raise PartitionError(msg)
+
+
+def _batches(target: Target, data: object) -> Iterator[tuple[object, History]]:
+    """The batches of a history, each with its time, in the order in which they hold."""
+    mode = target.declaration.history
+    assert mode is not None
+    if not needs_time(target.declaration):
+        yield data, mode
+    elif target.definition is None:
+        # Every run would state all rows again at a new time; remembering each would cost more than it could tell.
+        yield data, replace(mode, effective_at=target.run_created, restatements="forget")
+    else:
+        frames = _by_partition(target, target.definition, data)
+        for moment, key in _in_order(target, target.definition):
+            yield frames[key], replace(mode, effective_at=moment)
+
+
+def _in_order(target: Target, definition: PartitionsDefinition[str]) -> list[tuple[datetime | date, str]]:
+    timed = [(effective_at(target.declaration, definition, key), key) for key in target.keys]
+    if len({moment for moment, _ in timed}) < len(timed):
+        msg = (
+            f"Two of the partitions {listing(target.keys)} have one effective time, so the second would replace the "
+            "first. Correct `effective_format`, or the keys."
+        )
+        raise ConfigError(msg)
+    return sorted(timed, key=lambda pair: _utc_text(pair[0]))
+
+
+def _utc_text(moment: datetime | date) -> str:
+    zoned = isinstance(moment, datetime) and moment.tzinfo is not None
+    return (moment.astimezone(UTC) if zoned and isinstance(moment, datetime) else moment).isoformat()
+
+
+def _by_partition(target: Target, definition: PartitionsDefinition[str], data: object) -> Mapping[str, object]:
+    """Each partition's own rows, all told apart before the first is written."""
+    name = target.asset.to_user_string()
+    if isinstance(data, Mapping):
+        if set(data) != set(target.keys):
+            msg = (
+                f"`{name}` returned frames for {listing(sorted(data))}, but the partitions being written are "
+                f"{listing(target.keys)}. Return one frame for each of them."
+            )
+            raise ConfigError(msg)
+        return data
+    if len(target.keys) == 1:
+        return {target.keys[0]: data}
+    by = target.declaration.partition_by
+    if by is None:
+        msg = (
+            f"`{name}` returned one frame for {len(target.keys)} partitions, and each is a batch of its own. Return "
+            "a map from partition key to frame, or name in `partition_by` the column that says whose batch a row is."
+        )
+        raise ConfigError(msg)
+    frame = to_polars(data)
+    _refuse_strays(target, frame, slice_of(target.keys, definition, by, frame.schema))
+    return {
+        key: frame.filter(slice_of([key], definition, by, frame.schema).matches(frame.schema)) for key in target.keys
+    }
+
+
+def _total(results: list[WriteResult]) -> WriteResult:
+    if len(results) == 1:
+        return results[0]
+    versions = [result.version for result in results if result.version is not None]
+    counts = {
+        entry.name: sum(getattr(result, entry.name) for result in results)
+        for entry in fields(WriteResult)
+        if entry.name not in _LAST | {"schema_changes"}
+    }
+    return WriteResult(
+        **counts,
+        version=max(versions, default=None),
+        table_version=results[-1].table_version,
+        rows_total=results[-1].rows_total,
+        schema_changes=tuple(change for result in results for change in result.schema_changes),
+    )

@@ -1,0 +1,1 @@
+"""SQL models: what a query reads, and which of its columns come from where."""
