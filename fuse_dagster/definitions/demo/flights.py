@@ -34,11 +34,20 @@ TYPES: dict[str, type[pl.DataType] | pl.DataType] = {
 }
 
 
+LINEAGE = {
+    "flight_date": [("bronze/flights", name) for name in ("year", "month", "day")],
+    "scheduled_at": [("bronze/flights", name) for name in ("time_hour", "minute")],
+    "departed_at": [("bronze/flights", name) for name in ("time_hour", "minute", "dep_delay")],
+    "status": [("bronze/flights", name) for name in ("dep_time", "arr_delay")],
+}
+"""Where the columns come from that the supplier does not have under their name."""
+
+
 def typed_flights(raw: pl.DataFrame) -> pl.DataFrame:
     """Type the supplier's flights and say of each how it ended.
 
     Args:
-        raw: Rows of `bronze/flights`.
+        raw: Rows of `bronze/flights`, with `_month`, the month that their file is for.
 
     Returns:
         One row per row of `raw`. `scheduled_at` and `departed_at` are moments in UTC; `status` is `flown`, `diverted`
@@ -48,7 +57,9 @@ def typed_flights(raw: pl.DataFrame) -> pl.DataFrame:
     return (
         typed(raw, TYPES, missing=MISSING)
         .with_columns(
-            pl.date("year", "month", "day").alias("flight_date"),
+            raw["_month"],
+            # By way of text, because 31 February must become a null that a rule rejects, not an error.
+            pl.format("{}-{}-{}", "year", "month", "day").str.to_date("%Y-%m-%d", strict=False).alias("flight_date"),
             scheduled_at.alias("scheduled_at"),
             (scheduled_at + pl.duration(minutes=pl.col("dep_delay"))).alias("departed_at"),
             pl.when(pl.col("dep_time").is_null())
@@ -63,14 +74,9 @@ def typed_flights(raw: pl.DataFrame) -> pl.DataFrame:
             *("sched_dep_time", "dep_time", "dep_delay", "sched_arr_time", "arr_time", "arr_delay"),
             *("air_time", "distance"),
             *PROVENANCE,
+            "_month",
         )
     )
-
-
-def without_copies(flights: pl.DataFrame) -> pl.DataFrame:
-    """Keep the first of rows that agree in everything but where they stood in the file."""
-    said = [name for name in flights.columns if name not in PROVENANCE]
-    return flights.unique(said, keep="first", maintain_order=True)
 
 
 def _clock(name: str) -> pl.Expr:
@@ -91,7 +97,13 @@ RULES = (
     Rule(
         "identified",
         pl.all_horizontal(pl.col("flight_date", "carrier", "flight", "origin", "dest", "scheduled_at").is_not_null()),
-        description="Date, carrier, flight number, both airports and the scheduled departure are there.",
+        description="A date that exists, carrier, number, both airports and the scheduled departure are known.",
+    ),
+    Rule(
+        "in_its_month",
+        pl.col("flight_date").dt.month_start() == pl.col("_month"),
+        description="The flight belongs to the month that its file is for.",
+        nulls="pass",
     ),
     Rule(
         "clock_times",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-
 load_release = dg.define_asset_job(
     "load_release",
     selection=dg.AssetSelection.assets(["bronze", "airports"], ["silver", "airport_history"]),

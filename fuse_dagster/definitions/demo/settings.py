@@ -40,3 +40,10 @@ def places() -> Places:
 
 def _place(variable: str, default: Path) -> Path:
     return Path(os.environ.get(variable) or default).absolute()
+
+
+def instance_settings() -> Path:
+    """Find the `dagster.yaml` of the project: beside the package in a checkout, inside it where it was installed."""
+    package = Path(__file__).parents[2]
+    candidates = (package.parent / "dagster.yaml", package / "definitions" / "dagster.yaml")
+    return next(path for path in candidates if path.is_file())

@@ -1,4 +1,4 @@
-"""What an hour of weather is, and which hours can't have been."""
+"""What an hour of weather is, which hours can't have been, and what weather does to flights."""
 
 from __future__ import annotations
 
@@ -51,3 +51,44 @@ RULES = (
         nulls="pass",
     ),
 )
+
+WEATHERS = {
+    "snow or freezing rain": (pl.col("precip") > 0) & (pl.col("temp") <= 34),
+    "heavy rain": pl.col("precip") >= 0.1,
+    "rain": pl.col("precip") > 0,
+    "fog": pl.col("visib") < 1,
+    "strong wind": pl.col("wind_speed") >= 25,
+}
+"""The first that holds names the weather of an hour; `fair` is what is left. Degrees Fahrenheit, inches, miles, mph."""
+
+
+def name_of_weather() -> pl.Expr:
+    """Name the weather of an hour, or say that there is no record of it."""
+    name: pl.Expr = pl.lit("fair")
+    for weather, holds in reversed(WEATHERS.items()):
+        name = pl.when(holds).then(pl.lit(weather)).otherwise(name)
+    return pl.when(pl.col("visib").is_null()).then(pl.lit("not recorded")).otherwise(name)
+
+
+def delays(flights: pl.LazyFrame, weather: pl.LazyFrame) -> pl.DataFrame:
+    """Compare how flights fared in each kind of weather at their origin, in the hour of their scheduled departure.
+
+    Args:
+        flights: `origin`, `scheduled_at` (UTC), `dep_delay` (minutes) and `status`.
+        weather: One row per `origin` and `time_hour`.
+
+    Returns:
+        `weather`, `flights`, `mean_dep_delay` (minutes) and `cancelled_share` (0 to 1): one row per kind, worst first.
+    """
+    return (
+        flights.with_columns(pl.col("scheduled_at").dt.truncate("1h").alias("time_hour"))
+        .join(weather, on=["origin", "time_hour"], how="left")
+        .group_by(name_of_weather().alias("weather"))
+        .agg(
+            pl.len().cast(pl.Int64).alias("flights"),
+            pl.col("dep_delay").mean().round(1).alias("mean_dep_delay"),
+            (pl.col("status") == "cancelled").mean().round(4).alias("cancelled_share"),
+        )
+        .sort("mean_dep_delay", descending=True)
+        .collect()
+    )

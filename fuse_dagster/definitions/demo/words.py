@@ -10,6 +10,17 @@ INGESTION = {
     "_row_number": "Row within the file; 1 is the first after the header.",
 }
 
+ORIGIN = {
+    "_file_name": "File that first said so.",
+    "_row_number": "Row within that file.",
+}
+
+MONTH = {"_month": "First day of the month that the file is for, by its name."}
+
+RELEASE = {"_release": "Release that the file is, by its name."}
+
+REJECTED = {"_rejection_reasons": "Names of the rules that the row breaks."}
+
 AIRPORT = {
     "icao": "ICAO code, or the code the supplier uses where there is none. The business key.",
     "iata": "IATA code, three letters, as on a ticket.",
@@ -22,6 +33,12 @@ AIRPORT = {
     "lon": "Longitude, decimal degrees, east positive.",
     "tz": "IANA time zone.",
     "lid": "US local identifier (FAA); the supplier has it since release 20240119.",
+}
+
+HISTORY = AIRPORT | {
+    "valid_from": "From when this version holds, inclusive, UTC.",
+    "valid_to": "Until when it holds, exclusive, UTC; null while it still holds.",
+    "is_current": "Whether this version still holds.",
 }
 
 FLIGHT = {
@@ -80,4 +97,51 @@ WEATHER = {
     "pressure": "Sea-level pressure, millibars.",
     "visib": "Visibility, miles.",
     "time_hour": "Hour of the recording in UTC.",
+}
+
+YEAR_ENDS = {
+    "as_of": "The moment, UTC.",
+    "previous": "The moment before it; null for the first.",
+}
+
+BY_COUNTRY = {
+    "as_of": "The moment, UTC.",
+    "country": "ISO 3166-1 alpha-2 code.",
+    "airports": "Airports that the country has at that moment.",
+    "airports_with_iata": "Those of them that have an IATA code.",
+    "time_zones": "Time zones that they lie in.",
+}
+
+CHANGES = {
+    "as_of": "End of the period; it starts at the year end before.",
+    "icao": "The airport.",
+    "country": "Its country, at the end of the period or when last seen.",
+    "change": "`appeared`, `gone`, `moved` (1 km or more), `renamed` or `time zone`.",
+    "old": "Name or time zone before.",
+    "new": "Name or time zone after.",
+    "km": "How far it moved.",
+}
+
+ROUTES = {
+    "origin": "IATA code of the airport of departure.",
+    "dest": "IATA code of the destination.",
+    "dest_name": "Its name today; null where no airport, or more than one, has the code now.",
+    "dest_city": "Its city today.",
+    "dest_country": "Its country today.",
+    "flights": "Scheduled flights.",
+    "cancelled": "Flights that never left.",
+    "diverted": "Flights that landed elsewhere.",
+    "carriers": "Airlines on the route.",
+    "distance": "Miles.",
+    "mean_dep_delay": "Mean departure delay, minutes.",
+    "mean_arr_delay": "Mean arrival delay, minutes.",
+    "median_arr_delay": "Median arrival delay, minutes.",
+    "on_time": "Share of the flights that arrived at most 15 minutes late.",
+}
+
+DELAYS = {
+    "weather": "Weather at the origin in the hour of the scheduled departure; the worst that applies.",
+    "flights": "Scheduled flights.",
+    "mean_dep_delay": "Mean departure delay, minutes.",
+    "cancelled_share": "Share of the flights that were cancelled, 0 to 1.",
 }

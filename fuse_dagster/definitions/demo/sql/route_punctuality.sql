@@ -1,7 +1,7 @@
 -- How punctual each route out of New York was in 2013, with today's name and place of the destination.
 -- The airports are those that have an IATA code now; a code that two airports share names neither.
 with served as (
-    select iata, any_value(name) as name, any_value(city) as city, any_value(country) as country
+    select iata, min(name) as name, min(city) as city, min(country) as country
     from airports
     where iata <> ''
     group by iata
@@ -17,7 +17,7 @@ select
     count(*) filter (flights.status = 'cancelled') as cancelled,
     count(*) filter (flights.status = 'diverted') as diverted,
     count(distinct flights.carrier) as carriers,
-    any_value(flights.distance) as distance,
+    max(flights.distance) as distance,
     round(avg(flights.dep_delay), 1) as mean_dep_delay,
     round(avg(flights.arr_delay), 1) as mean_arr_delay,
     median(flights.arr_delay) as median_arr_delay,

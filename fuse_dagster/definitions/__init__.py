@@ -1,0 +1,9 @@
+"""The code location: what `dagster dev`, `dagster definitions validate` and a deployment load.
+
+It holds the demo project. `FUSE_DEMO_ROOT` says where its files and tables lie, `.demo` by default.
+"""
+
+from fuse_dagster.definitions.demo.project import demo_definitions
+from fuse_dagster.definitions.demo.settings import places
+
+defs = demo_definitions(places())

@@ -1,0 +1,79 @@
+"""`make demo`: delivers the data, materializes every asset, and shows what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from fuse_dagster.connectors.local import Local
+from fuse_dagster.core.errors import FuseError
+from fuse_dagster.definitions import defs
+from fuse_dagster.definitions.demo.delivery import deliver
+from fuse_dagster.definitions.demo.reporting import next_steps, outcome, progress_line
+from fuse_dagster.definitions.demo.running import Done, plan, run
+from fuse_dagster.definitions.demo.settings import Places, instance_settings, places
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo.
+
+    Args:
+        arguments: Of the command line; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 1 where a run or a check failed.
+    """
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    where = places()
+    started = time.monotonic()
+    try:
+        delivered = deliver(where.landing)
+        console.print(f"Landing folder [bold]{where.landing}[/]: {delivered} files delivered.")
+        done = _materialize(where, console, newest_first=options.reverse)
+    except FuseError as error:
+        console.print(f"\n[bold red]Failed.[/] {error}", soft_wrap=True)
+        return 1
+    console.print(outcome(done))
+    console.print(next_steps(done, seconds=time.monotonic() - started))
+    return 1 if any(item.failures for item in done) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fuse_dagster.definitions.demo", description=__doc__)
+    parser.add_argument(
+        "--reverse", action="store_true", help="load the airport releases newest first; the history is the same"
+    )
+    return parser
+
+
+def _materialize(where: Places, console: Console, *, newest_first: bool) -> list[Done]:
+    where.dagster_home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(instance_settings(), where.dagster_home / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(where.dagster_home)
+    steps = plan(Local(root=str(where.landing)), newest_first=newest_first)
+    done: list[Done] = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with dg.DagsterInstance.get() as instance, Progress(*columns, TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("runs", total=len(steps))
+        for step in steps:
+            bar.update(task, description=step.title)
+            for item in run(defs, step, instance):
+                bar.console.print(progress_line(step, item))
+                done.append(item)
+            bar.advance(task)
+    return done
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""A project of one's own per test: a small landing folder of real rows, a lake, a Dagster instance on disk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from fuse_dagster.definitions.demo.project import demo_definitions
+from fuse_dagster.definitions.demo.delivery import SHIPPED
+from fuse_dagster.definitions.demo.partitions import RELEASES
+from fuse_dagster.definitions.demo.settings import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OLD = 1_500_000_000
+"""A time of modification long ago, in seconds since the epoch: nobody is still writing the file."""
+
+
+def shipped_lines(name: str, keep: Callable[[int, str], bool]) -> list[str]:
+    """Header and some rows of a shipped file; `keep` is asked with the row number (1 is the first) and the line."""
+    with pa.OSFile(str(SHIPPED / f"{name}.zst")) as file, pa.CompressedInputStream(file, "zstd") as stream:
+        header, *rows = stream.read().decode().splitlines()
+    return [header, *(row for number, row in enumerate(rows, start=1) if keep(number, row))]
+
+
+def in_scope(_: int, row: str) -> bool:
+    """The airports of a few regions, among them New York's, Kyiv's and Austria's."""
+    return row.startswith(('"KE', '"KJ', '"KL', '"UK', '"LO'))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """The demo on a small landing folder."""
+
+    places: Places
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+
+    def land(self, name: str, content: list[str] | bytes) -> Path:
+        """Put a file into the landing folder, complete and long finished."""
+        path = self.places.landing / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else ("\n".join(content) + "\n").encode())
+        os.utime(path, (OLD, OLD))
+        return path
+
+    def land_release(self, release: str) -> list[str]:
+        """Land the airports in scope of a real release, and return its lines."""
+        lines = shipped_lines(f"airports/airports_{release}.csv", in_scope)
+        self.land(f"airports/airports_{release}.csv", lines)
+        return lines
+
+    def land_the_rest(self) -> None:
+        """Land some real flights of two months, and the small tables."""
+        for month, rows in (("01", range(1, 400)), ("05", range(11_900, 12_000))):
+            name = f"flights/flights_2013-{month}.csv"
+            self.land(name, shipped_lines(name, lambda number, _, rows=rows: number in rows))
+        self.land(
+            "weather/weather_2013.csv", shipped_lines("weather/weather_2013.csv", lambda number, _: number < 1_020)
+        )
+        for name in ("planes/planes.csv", "carriers/carriers.csv"):
+            self.land(name, shipped_lines(name, lambda _, __: True))
+
+    def run(self, job: str, partition: str | None = None) -> dg.ExecuteInProcessResult:
+        """Run a job, and return what became of it, a failure too."""
+        if job == "load_release" and partition:
+            self.instance.add_dynamic_partitions(RELEASES.name or "", [partition])
+        return self.defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance, partition_key=partition, raise_on_error=False
+        )
+
+    def state(self) -> dict[str, tuple[int, list[str]]]:
+        """Version and files of every table in the lake."""
+        tables = {}
+        for log in sorted(self.places.lake.rglob("_delta_log")):
+            table = DeltaTable(str(log.parent))
+            files = sorted(str(path.relative_to(log.parent)) for path in log.parent.rglob("*") if path.is_file())
+            tables[str(log.parent.relative_to(self.places.lake))] = (table.version(), files)
+        return tables
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    places = Places(landing=tmp_path / "landing", lake=tmp_path / "lake", dagster_home=tmp_path / "home")
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        yield Project(places=places, defs=demo_definitions(places), instance=instance)
+
+
+def why(result: dg.ExecuteInProcessResult) -> str:
+    """The message of the error that failed a run."""
+    assert not result.success, "the run should have failed"
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            error = event.step_failure_data.error
+            while error.cause is not None:
+                error = error.cause
+            return error.message
+    raise AssertionError("no step failed")
