@@ -12,9 +12,10 @@ LOCK := .ci/requirements.lock
 SOURCES := fuse_dagster fuse_dagster_tests
 DEMO_HOME := $(CURDIR)/.demo/dagster_home
 
-# Nothing that runs here reports home.
+# Nothing that runs here reports home, or advertises.
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
+export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help demo ui test test-oldest lint format types docs docs-serve bench screenshots lock build clean
 
