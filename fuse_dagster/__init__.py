@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.core.columns import Column
     from fuse_dagster.orchestration.assets import delta_table, history_table
+    from fuse_dagster.orchestration.checks import history_checks, table_checks
     from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
     from fuse_dagster.orchestration.sql_models import sql_model
     from fuse_dagster.quality.rules import Rule, split
@@ -28,9 +29,11 @@ _WHERE = {
     "Local": "connectors.local",
     "Rule": "quality.rules",
     "delta_table": "orchestration.assets",
+    "history_checks": "orchestration.checks",
     "history_table": "orchestration.assets",
     "split": "quality.rules",
     "sql_model": "orchestration.sql_models",
+    "table_checks": "orchestration.checks",
 }
 
 __all__ = [
@@ -41,9 +44,11 @@ __all__ = [
     "Local",
     "Rule",
     "delta_table",
+    "history_checks",
     "history_table",
     "split",
     "sql_model",
+    "table_checks",
 ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
-from dagster import MetadataValue
+from dagster import AssetKey, AssetsDefinition, MetadataValue
 
 from fuse_dagster.core.columns import Column
 from fuse_dagster.core.errors import ConfigError
@@ -99,6 +99,18 @@ def read_declaration(metadata: Mapping[str, Any]) -> Declaration:
     )
     raise_together(problems)
     return declared
+
+
+def sole_asset(asset: AssetsDefinition) -> tuple[AssetKey, Declaration]:
+    """The key of a definition of one asset, and what its metadata declares.
+
+    Raises:
+        ConfigError: It defines several assets, or its metadata can't work.
+    """
+    if len(asset.keys) != 1:
+        msg = f"The definition makes {len(asset.keys)} assets: {listing(key.to_user_string() for key in sorted(asset.keys))}. Give that of one asset."
+        raise ConfigError(msg)
+    return asset.key, read_declaration(asset.metadata_by_key.get(asset.key, {}))
 
 
 def write_declaration(declared: Declaration) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dagster import AssetKey, AssetsDefinition, MetadataValue
 from fuse_dagster.core.errors import ConfigError, PartitionNotFoundError
 from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.engines.local.reading import scan, to_moment
-from fuse_dagster.orchestration.declarations import Declaration, read_declaration
+from fuse_dagster.orchestration.declarations import Declaration, read_declaration, sole_asset
 from fuse_dagster.orchestration.partitions import present_keys, slice_of
 from fuse_dagster.tables import as_of, current
 
@@ -120,19 +120,15 @@ def source_of_key(asset: AssetKey | AssetsDefinition | str, lake: Connector) -> 
     Raises:
         ConfigError: A definition of several assets is given, or its metadata can't work.
     """
-    metadata: Mapping[str, Any] = {}
     if isinstance(asset, AssetsDefinition):
-        if len(asset.keys) != 1:
-            msg = f"`asset` defines {len(asset.keys)} assets. Give the key of one."
-            raise ConfigError(msg)
-        metadata = asset.metadata_by_key.get(asset.key, {})
-        asset = asset.key
-    key = AssetKey.from_user_string(asset) if isinstance(asset, str) else asset
+        key, declared = sole_asset(asset)
+    else:
+        key, declared = AssetKey.from_user_string(asset) if isinstance(asset, str) else asset, Declaration()
     return Source(
         asset=key,
         uri=lake.uri(*key.path),
         storage_options=lake.storage_options(),
-        declaration=read_declaration(metadata),
+        declaration=declared,
     )
 
 
