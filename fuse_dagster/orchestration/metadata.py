@@ -41,6 +41,8 @@ COLUMN_LINEAGE = "dagster/column_lineage"
 URI = "dagster/uri"
 TABLE_NAME = "dagster/table_name"
 STORAGE_KIND = "dagster/storage_kind"
+LINEAGE_TABLE = "column_lineage"
+"""The same as `dagster/column_lineage`, for people: Dagster's open-source web UI does not show that one."""
 
 PREVIEW_ROWS = 10
 MASK = "***"
@@ -84,6 +86,8 @@ def describe_write(target: Target, result: WriteResult, *, lake: Connector, log:
             continue
         if value is not None:
             found[name] = value
+    if COLUMN_LINEAGE in found:
+        found[LINEAGE_TABLE] = lineage_table(found[COLUMN_LINEAGE])
     return found
 
 
@@ -149,6 +153,15 @@ def to_lineage(deps: Mapping[str, list[tuple[str, str]]]) -> TableColumnLineage:
             for column, sources in deps.items()
         }
     )
+
+
+def lineage_table(lineage: TableColumnLineage) -> MetadataValue[str]:
+    """Column lineage as a Markdown table."""
+    rows = []
+    for column, deps in lineage.deps_by_column.items():
+        sources = (f"`{dep.asset_key.to_user_string()}`.{_cell(dep.column_name)}" for dep in deps)
+        rows.append(f"| {_cell(column)} | {', '.join(sources)} |")
+    return MetadataValue.md("\n".join(["| column | comes from |", "| --- | --- |", *rows]))
 
 
 def preview(frame: pl.DataFrame, masked: frozenset[str]) -> str:

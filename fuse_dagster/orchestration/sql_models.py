@@ -14,7 +14,7 @@ from fuse_dagster.core.naming import listing
 from fuse_dagster.engines.local.sql import query
 from fuse_dagster.orchestration.assets import CommonOptions, declare
 from fuse_dagster.orchestration.declarations import Declaration, PartitionBy, raise_together
-from fuse_dagster.orchestration.metadata import COLUMN_LINEAGE, to_lineage
+from fuse_dagster.orchestration.metadata import COLUMN_LINEAGE, LINEAGE_TABLE, lineage_table, to_lineage
 from fuse_dagster.sql.lineage import column_lineage, tables_read
 from fuse_dagster.tables import Overwrite, WriteMode
 
@@ -72,7 +72,7 @@ def sql_model(
         tables = {parameters[parameter]: frame for parameter, frame in frames.items()}
         result = query(text, tables)
         traced = _traced(text, result, tables, {table: key for table, (key, _) in upstream.items()})
-        return dg.Output(result, metadata={} if traced is None else {COLUMN_LINEAGE: traced})
+        return dg.Output(result, metadata=_lineage(traced))
 
     run_sql.__name__ = label.replace("/", "__")
     made = dg.asset(**arguments, ins={p: upstream[table][1] for p, table in parameters.items()})(run_sql)
@@ -124,6 +124,10 @@ def _traced(
     return to_lineage(
         {column: [(keys[table].to_user_string(), name) for table, name in found] for column, found in named}
     )
+
+
+def _lineage(traced: dg.TableColumnLineage | None) -> dict[str, dg.RawMetadataValue]:
+    return {} if traced is None else {COLUMN_LINEAGE: traced, LINEAGE_TABLE: lineage_table(traced)}
 
 
 def _leading_comment(text: str) -> str:
