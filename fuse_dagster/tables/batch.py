@@ -11,6 +11,9 @@ from polars.exceptions import PolarsError
 from fuse_dagster.core.errors import SchemaError
 from fuse_dagster.engines.local.frames import to_polars
 
+INTERNAL = "__fuse_"
+"""Part of the names of helper columns while a write is planned; no column of a batch may hold it."""
+
 # Delta has signed integers only: the next wider one holds every value. UInt64 fits where its values do.
 _WIDER: dict[pl.DataType, pl.DataType] = {
     pl.UInt8(): pl.Int16(),
@@ -38,17 +41,22 @@ def to_batch(data: Any) -> pl.DataFrame:
         SchemaError: A column has no Delta type, a value does not fit it, or two names differ in case only.
     """
     frame = to_polars(data)
-    _refuse_doubled_names(frame.columns)
+    _refuse_names(frame.columns)
     return frame.select(_as_delta(frame[name]) for name in frame.columns) if frame.width else frame
 
 
-def _refuse_doubled_names(names: list[str]) -> None:
+def _refuse_names(names: list[str]) -> None:
     counts = Counter(name.lower() for name in names)
     doubled = [name for name in names if counts[name.lower()] > 1]
     if doubled:
         raise SchemaError(f"columns {doubled} differ only in case; Delta cannot tell them apart: rename one")
     if "" in names:
         raise SchemaError("a column has an empty name; give it one")
+    internal = [name for name in names if INTERNAL in name]
+    if internal:
+        raise SchemaError(
+            f"columns {internal} hold `{INTERNAL}` in their names, which is kept for helper columns; rename them"
+        )
 
 
 def _as_delta(series: pl.Series) -> pl.Series:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+_TIMES = "__fuse_times"
+
 
 def same(left: Sequence[pl.Expr], right: Sequence[pl.Expr]) -> pl.Expr:
     """True where every pair of columns holds the same value; never null. No columns: always true."""
@@ -31,5 +33,7 @@ def same_rows(left: pl.DataFrame, right: pl.DataFrame) -> bool:
     columns = left.columns
     if not columns:
         return True
-    counted = pl.concat([left.with_columns(__n=pl.lit(1)), right.select(columns).with_columns(__n=pl.lit(-1))])
-    return bool(counted.group_by(columns).agg(pl.col("__n").sum()).select((pl.col("__n") == 0).all()).item())
+    counted = pl.concat(
+        [left.with_columns(pl.lit(1).alias(_TIMES)), right.select(columns).with_columns(pl.lit(-1).alias(_TIMES))]
+    )
+    return bool(counted.group_by(columns).agg(pl.col(_TIMES).sum()).select((pl.col(_TIMES) == 0).all()).item())

@@ -17,7 +17,7 @@ from fuse_dagster.core.errors import TableStateError
 from fuse_dagster.tables.stats import statistics
 from fuse_dagster.tables.view import TableView, is_local
 
-ROW = "__row"
+ROW = "__fuse_row"
 _ROWS_PER_FILE = 2_000_000
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from fuse_dagster.core.errors import KeyValueError, SchemaError
+from fuse_dagster.tables.batch import INTERNAL
 from fuse_dagster.tables.samples import samples
 from fuse_dagster.tables.schema import require
 
@@ -65,10 +66,10 @@ def collapse(
         differing = [v for v in values if clash.group_by(keys).agg(pl.col(v).n_unique() > 1)[v].any()]
         others = [c for c in batch.columns if c not in keys and c not in values]
         shown = clash.sort(keys, maintain_order=True).select(*dict.fromkeys([*keys, *differing, *others]))
-        named = [name for name in keys if not name.startswith("__")]
+        named = [name for name in keys if INTERNAL not in name]
         raise KeyValueError(
             f"{clash.n_unique(keys)} keys `{', '.join(named)}` stand more than once with different values "
-            f"(in {[d for d in differing if not d.startswith('__')]}): {samples(shown, rows=4)}; nothing was written. "
+            f"(in {[d for d in differing if INTERNAL not in d]}): {samples(shown, rows=4)}; nothing was written. "
             f"{remedy}"
         )
     return batch.unique(keys, keep="first", maintain_order=True), batch.height - batch.n_unique(keys)

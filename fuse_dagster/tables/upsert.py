@@ -15,8 +15,8 @@ from fuse_dagster.tables.schema import reconcile, refuse_missing
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView, refuse_unsupported
 
-_SUFFIX = "__batch"
-_NEW = "__new"
+_SUFFIX = "__fuse_batch"
+_NEW = "__fuse_new"
 
 
 def upsert(view: TableView, batch: pl.DataFrame, mode: Upsert) -> tuple[Committed | None, Tally]:

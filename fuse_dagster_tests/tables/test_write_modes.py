@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from fuse_dagster.core.errors import ConfigError, KeyValueError, PartitionError, SchemaError, TableStateError
-from fuse_dagster.tables import Append, Overwrite, Slice, Upsert, write
+from fuse_dagster.tables import Append, History, Overwrite, Slice, Upsert, write
 
 NAIVE = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - a column without a zone
 AWARE = NAIVE.replace(tzinfo=dt.UTC)
@@ -210,3 +210,39 @@ def test_what_is_no_table_is_never_taken_for_an_absent_one(tmp_path: Path) -> No
 def test_what_is_no_mode_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="valid: Append, Overwrite, Upsert, History"):
         write(tmp_path / "t", pl.DataFrame({"k": [1]}), "append")  # type: ignore[arg-type]
+
+
+ODD_NAMES = [
+    "same",
+    "begins",
+    "ends",
+    "inserts",
+    "index",
+    "a.b",
+    'quo"te',
+    "sp ace",
+    "ünï",
+    "path",
+    "num_records",
+    "__row",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_no_column_name_gets_in_the_way(tmp_path: Path, name: str) -> None:
+    start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    for i, values in enumerate((["a", "b"], ["a", "c"])):
+        frame = pl.DataFrame({"k": [1, 2], name: values, "at": start + dt.timedelta(days=i)})
+        write(tmp_path / "u", frame, Upsert(keys="k"))
+        write(tmp_path / "o", frame, Overwrite(where=Slice.equals(name, *values)))
+        write(tmp_path / "s", frame, History(keys=["k"], effective_column="at"))
+        write(tmp_path / "c", frame, History(keys=["k"], effective_column="at", source="changes"))
+        write(tmp_path / "k", frame, History(keys=[name], effective_column="at", source="changes"))
+    assert sorted(read(tmp_path / "u")[name]) == ["a", "c"]
+    assert sorted(read(tmp_path / "o")[name]) == ["a", "b", "c"]
+    assert [read(tmp_path / t).height for t in "sck"] == [3, 3, 3]
+
+
+def test_names_of_helper_columns_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="kept for helper columns"):
+        write(tmp_path / "t", pl.DataFrame({"__fuse_row": [1]}), Append())

@@ -19,8 +19,10 @@ from fuse_dagster.tables.history.timeline import AT, Shape, current
 from fuse_dagster.tables.history.times import from_instants
 from fuse_dagster.tables.samples import samples
 
-SEQUENCE, DELETED = "__sequence", "__deleted"
-_ORIGIN, _END = "__origin", "__end"
+SEQUENCE, DELETED = "__fuse_sequence", "__fuse_deleted"
+_BEGINS, _INSERTS, _ENDS = "__fuse_begins", "__fuse_inserts", "__fuse_ends"
+_KNOWN = "__fuse_known"
+_ORIGIN, _END = "__fuse_origin", "__fuse_end"
 _TABLE, _MEMORY, _BATCH = 0, 1, 2
 
 
@@ -70,7 +72,7 @@ def apply_changes(
     Args:
         rows: Version rows of the batch's keys with `ROW`, at least all that reach the key's first time in the batch.
         facts: Facts of these keys, later ones last.
-        batch: Statements: business columns, `__at`, `__sequence`, `__deleted`; one per key, time and sequence.
+        batch: Statements: business columns, `AT`, `SEQUENCE`, `DELETED`; one per key, time and sequence.
         columns: What is where.
         replaces: Whether a statement may correct one of the same time and sequence.
 
@@ -130,9 +132,9 @@ def _recall(old: pl.DataFrame, facts: pl.DataFrame, batch: pl.DataFrame, columns
     """What memory holds from each key's first time on; a restated value is that of the version it lies in."""
     shape = columns.shape
     keys = list(shape.keys)
-    first = batch.group_by(keys).agg(pl.col(AT).min().alias("__first"))
-    wanted = facts.with_row_index("__order").join(first, on=keys).filter(pl.col(AT) >= pl.col("__first"))
-    newest = wanted.sort("__order").unique([*keys, AT, SEQUENCE], keep="last")
+    first = batch.group_by(keys).agg(pl.col(AT).min().alias("__fuse_first"))
+    wanted = facts.with_row_index("__fuse_order").join(first, on=keys).filter(pl.col(AT) >= pl.col("__fuse_first"))
+    newest = wanted.sort("__fuse_order").unique([*keys, AT, SEQUENCE], keep="last")
     values = old.select(*shape.columns, shape.valid_from, shape.valid_to)
     start, end = pl.col(shape.valid_from), pl.col(shape.valid_to)
     holds = (start <= pl.col(AT)) & (end.is_null() | (end > pl.col(AT)))
@@ -161,19 +163,19 @@ def _latest(statements: pl.DataFrame, shape: Shape) -> pl.DataFrame:
 def _merge(known: pl.DataFrame, stated: pl.DataFrame, shape: Shape, *, replaces: bool) -> pl.DataFrame:
     """Known and stated together, one per key and time."""
     on = [*shape.keys, AT]
-    pairs = stated.join(known, on=on, how="inner", suffix="__known")
+    pairs = stated.join(known, on=on, how="inner", suffix=_KNOWN)
     agree = same(
         [pl.col(c) for c in (DELETED, *shape.tracked)],
-        [pl.col(c + "__known") for c in (DELETED, *shape.tracked)],
-    ) | (pl.col(DELETED) & pl.col(DELETED + "__known"))
-    sequence, before = pl.col(SEQUENCE), pl.col(SEQUENCE + "__known")
+        [pl.col(c + _KNOWN) for c in (DELETED, *shape.tracked)],
+    ) | (pl.col(DELETED) & pl.col(DELETED + _KNOWN))
+    sequence, before = pl.col(SEQUENCE), pl.col(SEQUENCE + _KNOWN)
     newer = (sequence > before).fill_null(sequence.is_not_null())
     equal = sequence.eq_missing(before)
     clash = pairs.filter(equal & ~agree)
     if clash.height and not replaces:
         raise CorrectionError(
             f"{clash.height} rows say something else than what is known for the same key and time: "
-            f"{samples(clash.select(*shape.columns, DELETED, *(c + '__known' for c in shape.tracked)))}; "
+            f"{samples(clash.select(*shape.columns, DELETED, *(c + _KNOWN for c in shape.tracked)))}; "
             "nothing was written. "
             'Order such rows by `sequence_by`, or take them as corrections with `on_correction="replace"`'
         )
@@ -191,9 +193,9 @@ def _mark(statements: pl.DataFrame, shape: Shape) -> pl.DataFrame:
     agrees = same([pl.col(c) for c in shape.tracked], [pl.col(c).shift(1) for c in shape.tracked])
     value = ~pl.col(DELETED)
     return rows.with_columns(
-        begins=value & (absent | ~agrees),
-        inserts=value & absent,
-        ends=pl.col(DELETED) & ~absent,
+        (value & (absent | ~agrees)).alias(_BEGINS),
+        (value & absent).alias(_INSERTS),
+        (pl.col(DELETED) & ~absent).alias(_ENDS),
     )
 
 
@@ -201,12 +203,12 @@ def _fold(marked: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     """Versions from marked statements: each begins at its statement and ends at the next that begins or ends one."""
     shape = columns.shape
     keys = list(shape.keys)
-    points = marked.filter(pl.col("begins") | pl.col("ends"))
+    points = marked.filter(pl.col(_BEGINS) | pl.col(_ENDS))
     same_key = pl.struct(keys).eq_missing(pl.struct(keys).shift(-1))
     until = pl.when(same_key).then(pl.col(AT).shift(-1))
     rows = points.with_columns(
         pl.col(AT).alias(shape.valid_from), until.dt.cast_time_unit("us").alias(shape.valid_to)
-    ).filter("begins")
+    ).filter(_BEGINS)
     stored: dict[str, pl.Expr] = {}
     if columns.effective is not None:
         name, zone = columns.effective
@@ -229,9 +231,9 @@ def _difference(
     is_kept = pl.col(ROW).is_in(kept.implode()).fill_null(False)
     mine = pl.col(_ORIGIN) == _BATCH
     counts = marked.select(
-        inserted=(mine & pl.col("inserts")).sum(),
-        updated=(mine & pl.col("begins") & ~pl.col("inserts")).sum(),
-        closed=(mine & pl.col("ends")).sum(),
+        inserted=(mine & pl.col(_INSERTS)).sum(),
+        updated=(mine & pl.col(_BEGINS) & ~pl.col(_INSERTS)).sum(),
+        closed=(mine & pl.col(_ENDS)).sum(),
     ).row(0, named=True)
     return Folded(
         removed=old.filter(~is_kept)[ROW],
@@ -243,8 +245,8 @@ def _difference(
 
 def _hidden(marked: pl.DataFrame, facts: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     """Statements that no row shows: restated values, deletes that end nothing, and every delete's sequence."""
-    restated = ~pl.col(DELETED) & ~pl.col("begins") & pl.lit(columns.remember)
-    unseen = pl.col(DELETED) if columns.sequence is not None else pl.col(DELETED) & ~pl.col("ends")
+    restated = ~pl.col(DELETED) & ~pl.col(_BEGINS) & pl.lit(columns.remember)
+    unseen = pl.col(DELETED) if columns.sequence is not None else pl.col(DELETED) & ~pl.col(_ENDS)
     found = marked.filter(restated | unseen).select(facts.columns)
     return found.join(facts, on=facts.columns, how="anti", nulls_equal=True)
 

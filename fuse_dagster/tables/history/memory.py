@@ -147,7 +147,7 @@ def add_facts(view: TableView, manifest: Manifest, facts: pl.DataFrame, transact
     Args:
         view: The opened table, or its absence.
         manifest: The memory so far.
-        facts: Keys, `__at`, `__sequence`, `__deleted`; facts that the memory does not hold yet.
+        facts: Keys, `AT`, `SEQUENCE`, `DELETED`; facts that the memory does not hold yet.
         transaction: Names the file.
     """
     if facts.is_empty():

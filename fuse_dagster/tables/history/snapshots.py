@@ -11,8 +11,9 @@ from fuse_dagster.tables.equality import same
 from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history.timeline import Shape, coalesce, current
 
-_NEW = "__new"
-_SUFFIX = "__batch"
+_NEW = "__fuse_new"
+_SAME = "__fuse_same"
+_SUFFIX = "__fuse_batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, sha
     """
     held = rows.filter(shape.covering(where.at))
     diff = _compare(held, batch, shape)
-    changed = diff.filter(~pl.col("same"))
+    changed = diff.filter(~pl.col(_SAME))
     counts = changed.select(
         inserted=(pl.col(ROW).is_null()).sum(),
         updated=(pl.col(ROW).is_not_null() & pl.col(_NEW).is_not_null()).sum(),
@@ -84,7 +85,7 @@ def _compare(held: pl.DataFrame, batch: pl.DataFrame, shape: Shape) -> pl.DataFr
     joined = left.join(right, on=list(shape.keys), how="full", suffix=_SUFFIX, coalesce=True)
     agree = same([pl.col(c) for c in shape.tracked], [pl.col(c + _SUFFIX) for c in shape.tracked])
     both = pl.col(ROW).is_not_null() & pl.col(_NEW).is_not_null()
-    return joined.select(*shape.keys, ROW, _NEW, same=both & agree)
+    return joined.select(*shape.keys, ROW, _NEW, (both & agree).alias(_SAME))
 
 
 def _touching(rows: pl.DataFrame, changed: pl.DataFrame, where: Interval, shape: Shape) -> pl.DataFrame:

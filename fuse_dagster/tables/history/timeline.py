@@ -11,7 +11,7 @@ import polars as pl
 from fuse_dagster.tables.equality import same_as_previous
 from fuse_dagster.tables.modes import History
 
-AT = "__at"
+AT = "__fuse_at"
 
 
 @dataclass(frozen=True, slots=True)
