@@ -173,11 +173,11 @@ def _merge(known: pl.DataFrame, stated: pl.DataFrame, shape: Shape, *, replaces:
     equal = sequence.eq_missing(before)
     clash = pairs.filter(equal & ~agree)
     if clash.height and not replaces:
+        known_values = [pl.col(name + _KNOWN).alias(f"known {name}") for name in shape.tracked]
         raise CorrectionError(
             f"{clash.height} rows say something else than what is known for the same key and time: "
-            f"{samples(clash.select(*shape.columns, DELETED, *(c + _KNOWN for c in shape.tracked)))}; "
-            "nothing was written. "
-            'Order such rows by `sequence_by`, or take them as corrections with `on_correction="replace"`'
+            f"{samples(clash.select(*shape.columns, *known_values))}; nothing was written. Order such rows by "
+            '`sequence_by`, or take them as corrections with `on_correction="replace"`'
         )
     wins = pairs.filter(newer | (equal & ~agree)).select(on)
     loses = pairs.select(on).join(wins, on=on, how="anti")
