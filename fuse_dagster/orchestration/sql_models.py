@@ -126,14 +126,14 @@ def _traced(
     )
 
 
-def _lineage(traced: dg.TableColumnLineage | None) -> dict[str, dg.RawMetadataValue]:
+def _lineage(traced: dg.TableColumnLineage | None) -> dict[str, dg.TableColumnLineage | dg.MetadataValue[str]]:
     return {} if traced is None else {COLUMN_LINEAGE: traced, LINEAGE_TABLE: lineage_table(traced)}
 
 
 def _leading_comment(text: str) -> str:
     lines = []
     for line in text.strip().splitlines():
-        if not line.startswith("--"):
+        if not line.strip().startswith("--"):
             break
-        lines.append(line.removeprefix("--").strip())
+        lines.append(line.strip().removeprefix("--").strip())
     return " ".join(lines)

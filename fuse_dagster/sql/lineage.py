@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeGuard
 
 import sqlglot
 from sqlglot import exp
@@ -34,7 +35,7 @@ def tables_read(sql: str, *, dialect: str = "duckdb") -> tuple[str, ...]:
         _name(source)
         for scope in traverse_scope(parse(sql, dialect=dialect))
         for source in scope.sources.values()
-        if isinstance(source, exp.Table)
+        if _is_named(source)
     }
     return tuple(sorted(found))
 
@@ -97,7 +98,7 @@ def parse(sql: str, *, dialect: str = "duckdb") -> exp.Query:
 def _leaves(node: Node, schemas: Mapping[str, Sequence[str]]) -> set[tuple[str, str]]:
     found = set()
     for each in node.walk():
-        if isinstance(each.source, exp.Table) and not each.downstream:
+        if _is_named(each.source) and not each.downstream:
             table = _as_given(_name(each.source), schemas)
             found.add((table, _as_given(exp.to_column(each.name).name, schemas[table])))
     return found
@@ -106,6 +107,11 @@ def _leaves(node: Node, schemas: Mapping[str, Sequence[str]]) -> set[tuple[str, 
 def _as_given(name: str, names: Iterable[str]) -> str:
     """A name as the caller wrote it: DuckDB does not tell upper from lower case."""
     return next((given for given in names if given.lower() == name.lower()), name)
+
+
+def _is_named(source: object) -> TypeGuard[exp.Table]:
+    """Whether this is a table with a name, rather than a subquery or a function such as `range(3)`."""
+    return isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier)
 
 
 def _name(table: exp.Table) -> str:
