@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fuse_dagster_tests.ui.server import DagsterDev, dagster_dev
 
+PATIENCE = 60_000  # milliseconds; what a slow machine with other work may need, no claim about speed
+expect.set_options(timeout=PATIENCE)
+SHOTS = os.environ.get("FUSE_SCREENSHOTS")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 
 
 @pytest.fixture(scope="session")
 def ui(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterDev]:
     """The demo, run and served. Without a browser there is nothing to serve it for."""
-    with dagster_dev(tmp_path_factory.mktemp("demo")) as served:
+    folder = tmp_path_factory.mktemp("demo")
+    if SHOTS:  # pictures show where tables lie: somewhere plain
+        folder = Path(tempfile.gettempdir()) / "demo"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    with dagster_dev(folder) as served:
         yield served
 
 
@@ -39,7 +48,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, ui: DagsterDev) -> Iterator[Page]:
     """A fresh tab; the test fails where a page raised an error."""
     context = browser.new_context(base_url=ui.url, viewport={"width": 1440, "height": 900}, locale="en-GB")
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE)
     tab = context.new_page()
     errors: list[str] = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
@@ -51,11 +60,10 @@ def page(browser: Browser, ui: DagsterDev) -> Iterator[Page]:
 @pytest.fixture
 def shot(page: Page) -> Callable[[str], None]:
     """Takes a picture of the page for the documentation, where `make screenshots` asks for it."""
-    folder = os.environ.get("FUSE_SCREENSHOTS")
 
     def take(name: str) -> None:
-        if folder:
-            page.wait_for_timeout(2500)  # animations
-            page.screenshot(path=Path(folder) / f"{name}.png")
+        if SHOTS:
+            page.wait_for_timeout(4000)  # animations, and what loads late
+            page.screenshot(path=Path(SHOTS) / f"{name}.png")
 
     return take

@@ -34,6 +34,11 @@ query Partitions($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) { ... on AssetNode { partitionKeys } }
 }
 """
+LOADED = """
+query Loaded { workspaceOrError { ... on Workspace { locationEntries {
+  locationOrLoadError { ... on PythonError { message } }
+} } } }
+"""
 LINEAGE = """
 query Lineage($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) { ... on AssetNode { assetMaterializations(limit: 1) { metadataEntries {
@@ -159,6 +164,8 @@ def dagster_dev(root: Path) -> Iterator[DagsterDev]:
             served = DagsterDev(url=f"http://127.0.0.1:{port}", landing=root / "landing", lake=root / "lake")
             until(lambda: _answers(served.url) or process.poll() is not None, "the web UI answers")
             assert process.poll() is None, log.read_text(encoding="utf-8")
+            [location] = served.ask(LOADED, {})["workspaceOrError"]["locationEntries"]
+            assert "message" not in location["locationOrLoadError"], location
             yield served
         finally:
             _stop(process)
