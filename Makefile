@@ -37,12 +37,13 @@ $(VENV)/.dev-ready: $(BIN)/uv pyproject.toml
 	@touch $@ $(VENV)/.demo-ready
 
 demo: $(VENV)/.demo-ready ## Run the main job on real data, and say what it made
-	$(BIN)/python -m fuse_dagster.definitions.demo
+	@$(BIN)/python -m fuse_dagster.definitions.demo
 
 ui: $(VENV)/.demo-ready ## Open the Dagster web UI on the demo (http://localhost:3000)
-	mkdir -p $(DEMO_HOME)
-	cp dagster.yaml $(DEMO_HOME)/dagster.yaml
-	DAGSTER_HOME=$(DEMO_HOME) PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/dagster dev --workspace workspace.yaml
+	@mkdir -p $(DEMO_HOME)
+	@cp dagster.yaml $(DEMO_HOME)/dagster.yaml
+	@echo "The web UI will be at http://localhost:3000 in half a minute. Ctrl-C ends it."
+	@DAGSTER_HOME=$(DEMO_HOME) PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/dagster dev --workspace workspace.yaml
 
 test: $(VENV)/.dev-ready ## Run all tests
 	@.ci/browser

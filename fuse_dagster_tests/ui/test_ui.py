@@ -79,6 +79,15 @@ def test_the_history_shows_its_column_lineage(page: Page, ui: DagsterDev, shot: 
     shot("column-lineage")
 
 
+def test_the_chart_of_a_gold_table_is_drawn(page: Page, shot: Shot) -> None:
+    page.goto("/assets/gold/airport_changes?view=events")
+    page.locator("tr").filter(has_text=re.compile("^chart")).get_by_text("Show Markdown").click()
+    chart = page.locator("img[src^='data:image/png']").first
+    expect(chart).to_be_visible()
+    assert chart.evaluate("image => image.naturalWidth") > 400
+    shot("chart")
+
+
 def test_a_click_materializes_an_asset(page: Page, ui: DagsterDev) -> None:
     before = {run["runId"] for run in ui.runs()}
     page.goto("/assets/silver/carriers")
