@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,11 +88,26 @@ class Project:
         return tables
 
 
+@contextmanager
+def open_project(root: Path) -> Iterator[Project]:
+    """Open the project in a folder, or make one there; several processes may have it open."""
+    places = Places(landing=root / "landing", lake=root / "lake", dagster_home=root / "home")
+    places.dagster_home.mkdir(parents=True, exist_ok=True)
+    quiet = {"telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(places.dagster_home), overrides=quiet) as instance:
+        yield Project(places=places, defs=demo_definitions(places), instance=instance)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    places = Places(landing=tmp_path / "landing", lake=tmp_path / "lake", dagster_home=tmp_path / "home")
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
-        yield Project(places=places, defs=demo_definitions(places), instance=instance)
+    with open_project(tmp_path / "project") as opened:
+        yield opened
+
+
+@pytest.fixture
+def another_project(tmp_path: Path) -> Iterator[Project]:
+    with open_project(tmp_path / "another") as opened:
+        yield opened
 
 
 def why(result: dg.ExecuteInProcessResult) -> str:
@@ -99,8 +115,5 @@ def why(result: dg.ExecuteInProcessResult) -> str:
     assert not result.success, "the run should have failed"
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error is not None:
-            error = event.step_failure_data.error
-            while error.cause is not None:
-                error = error.cause
-            return error.message
+            return (event.step_failure_data.error.cause or event.step_failure_data.error).message
     raise AssertionError("no step failed")

@@ -67,7 +67,9 @@ def next_steps(done: Sequence[Done], *, seconds: float) -> str:
     ]
     history = next((item.where for item in done if item.asset == "silver/airport_history"), None)
     if history is not None:
-        code = f"import polars as pl; pl.read_delta('{nearby(history)}').filter(icao='UKBB').glimpse()"
+        code = (
+            f"import polars as pl; pl.read_delta('{nearby(history)}').filter(icao='UKBB').sort('valid_from').glimpse()"
+        )
         lines.append(f'\n  [cyan].venv/bin/python -c "{code}"[/]')
         lines.append("\n              one airport's history: Kyiv Boryspil, whose time zone got another name")
     return "".join(lines)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from typing import Any
+
 import dagster as dg
 
 from fuse_dagster.core.errors import FuseError
@@ -117,7 +119,7 @@ def run(defs: dg.Definitions, step: Step, instance: dg.DagsterInstance) -> list[
 def _reported(result: dg.ExecuteInProcessResult) -> Iterator[Done]:
     failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
     for event in result.get_asset_materialization_events():
-        facts = {name: value.value for name, value in event.materialization.metadata.items()}
+        facts: dict[str, Any] = {name: value.value for name, value in event.materialization.metadata.items()}
         of_asset = [check for check in failed if check.asset_key == event.materialization.asset_key]
         warned = [check for check in of_asset if check.severity is dg.AssetCheckSeverity.WARN]
         yield Done(
@@ -136,11 +138,9 @@ def _reported(result: dg.ExecuteInProcessResult) -> Iterator[Done]:
 
 
 def _why(step: Step, result: dg.ExecuteInProcessResult) -> str:
-    """Find the error that failed a run: the innermost cause is the one that says what to do."""
+    """Find the error that failed a run: Dagster's own wraps what the asset raised."""
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error is not None:
-            error = event.step_failure_data.error
-            while error.cause is not None:
-                error = error.cause
+            error = event.step_failure_data.error.cause or event.step_failure_data.error
             return f"{step.title}, in `{event.step_key}`: {error.message.strip()}"
     return f"{step.title}: the run failed before its first step"
