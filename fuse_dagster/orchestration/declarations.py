@@ -108,7 +108,8 @@ def sole_asset(asset: AssetsDefinition) -> tuple[AssetKey, Declaration]:
         ConfigError: It defines several assets, or its metadata can't work.
     """
     if len(asset.keys) != 1:
-        msg = f"The definition makes {len(asset.keys)} assets: {listing(key.to_user_string() for key in sorted(asset.keys))}. Give that of one asset."
+        names = listing(key.to_user_string() for key in sorted(asset.keys))
+        msg = f"The definition makes {len(asset.keys)} assets: {names}. Give that of one asset."
         raise ConfigError(msg)
     return asset.key, read_declaration(asset.metadata_by_key.get(asset.key, {}))
 

@@ -22,7 +22,7 @@ from fuse_dagster.core.naming import listing
 from fuse_dagster.tables.slices import Condition, Equals, Slice, Value, Window
 
 if TYPE_CHECKING:
-    from dagster import PartitionsDefinition
+    from dagster import PartitionsDefinition, TimeWindow
 
     from fuse_dagster.orchestration.declarations import PartitionBy
 
@@ -68,7 +68,10 @@ class Dimension:
 
     def windows(self, keys: Sequence[str], *, merge: bool = True) -> list[tuple[datetime, datetime]]:
         """The UTC windows of time partitions, sorted, adjoining ones merged."""
-        found = sorted(time_window(self.definition, key) for key in keys)
+        definition = self.definition
+        assert isinstance(definition, TimeWindowPartitionsDefinition)
+        windows = definition.time_windows_for_partition_keys(frozenset(keys), validate=False)
+        found = [_utc_window(window) for window in windows]
         if not merge:
             return found
         merged: list[tuple[datetime, datetime]] = []
@@ -86,8 +89,10 @@ class Dimension:
         """
         if not self.is_window(dtype):
             return pl.col(self.column), {key_value(key, dtype, self.column): key for key in keys}
-        ordered = sorted(keys, key=lambda key: time_window(self.definition, key))
-        starts = [time_window(self.definition, key)[0] for key in ordered]
+        definition = self.definition
+        assert isinstance(definition, TimeWindowPartitionsDefinition)
+        ordered = sorted(keys, key=lambda key: definition.start_time_for_partition_key(key).timestamp())
+        starts = [start for start, _ in self.windows(keys, merge=False)]
         if not (isinstance(dtype, pl.Datetime) and dtype.time_zone is not None):
             zone = ZoneInfo(_zone(self.definition))
             starts = [start.astimezone(zone).replace(tzinfo=None) for start in starts]
@@ -233,7 +238,10 @@ def physical_columns(
 def time_window(definition: PartitionsDefinition[str], key: str) -> tuple[datetime, datetime]:
     """Start and end of a time partition, UTC."""
     assert isinstance(definition, TimeWindowPartitionsDefinition)
-    window = definition.time_window_for_partition_key(key)
+    return _utc_window(definition.time_window_for_partition_key(key))
+
+
+def _utc_window(window: TimeWindow) -> tuple[datetime, datetime]:
     # In one zone Python compares wall times and ignores the fold, so the two 02:00 of October would be equal.
     return window.start.astimezone(UTC), window.end.astimezone(UTC)
 
