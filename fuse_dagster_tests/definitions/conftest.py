@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from fuse_dagster.definitions.demo.project import demo_definitions
 from fuse_dagster.definitions.demo.delivery import SHIPPED
 from fuse_dagster.definitions.demo.partitions import RELEASES
+from fuse_dagster.definitions.demo.project import demo_definitions
 from fuse_dagster.definitions.demo.settings import Places
 
 if TYPE_CHECKING:

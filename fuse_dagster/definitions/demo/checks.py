@@ -1,12 +1,27 @@
 """What must hold of the tables as a whole; of single rows, rules say it before the write."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import polars as pl
 
-from fuse_dagster.definitions.demo.gold import airports_by_country, route_punctuality
+from fuse_dagster.definitions.demo import bronze, gold, silver
+from fuse_dagster.definitions.demo.charts import CHANGES
+from fuse_dagster.orchestration.checks import history_checks, table_checks
+from fuse_dagster.quality.expectations import (
+    Expectation,
+    accepted_values,
+    in_range,
+    not_null,
+    row_count,
+    unique,
+)
+
+FULL = 100
+"""Rows that a quarantine may hold: beyond this, the feed is broken rather than a row of it."""
 
 
-@dg.asset_check(asset=airports_by_country, description="Every moment of the spine meets airports.", blocking=True)
+@dg.asset_check(asset=gold.airports_by_country, description="Every year end meets airports.", blocking=True)
 def as_of_finds_airports(airports_by_country: pl.DataFrame) -> dg.AssetCheckResult:
     """Fail where the join with the history matches nothing: the moment lies outside of what is known."""
     found = airports_by_country.group_by("as_of").agg(pl.col("airports").sum())
@@ -18,7 +33,7 @@ def as_of_finds_airports(airports_by_country: pl.DataFrame) -> dg.AssetCheckResu
     )
 
 
-@dg.asset_check(asset=route_punctuality, description="Every destination is an airport of today.")
+@dg.asset_check(asset=gold.route_punctuality, description="Every destination is one airport of today.")
 def destinations_are_airports(route_punctuality: pl.DataFrame) -> dg.AssetCheckResult:
     """Warn about destinations that no airport, or more than one, has as its IATA code."""
     unmatched = route_punctuality.filter(pl.col("dest_name").is_null())
@@ -29,4 +44,48 @@ def destinations_are_airports(route_punctuality: pl.DataFrame) -> dg.AssetCheckR
     )
 
 
-CHECKS = [as_of_finds_airports, destinations_are_airports]
+def checks_of(key: dg.AssetKey, *expectations: Expectation) -> dg.AssetChecksDefinition:
+    """Check one table of a multi-asset, as `table_checks` does for an asset by itself."""
+
+    @dg.multi_asset_check(
+        name="__".join([*key.path, "checks"]),
+        specs=[dg.AssetCheckSpec(each.name, asset=key, description=each.description) for each in expectations],
+        ins={"table": dg.AssetIn(key)},
+    )
+    def look(table: pl.LazyFrame) -> Iterator[dg.AssetCheckResult]:
+        for each in expectations:
+            outcome = each.evaluate(table)
+            yield dg.AssetCheckResult(
+                asset_key=key, check_name=each.name, passed=outcome.passed, description=outcome.said
+            )
+
+    return look
+
+
+CHECKS = [
+    table_checks(bronze.airports, unique("_release", "icao")),
+    table_checks(bronze.flights, not_null("_month", "_file_hash", "_row_number")),
+    table_checks(bronze.planes, not_null("tailnum", "_file_hash"), row_count()),
+    table_checks(bronze.carriers, not_null("carrier", "_file_hash"), row_count()),
+    table_checks(bronze.weather, not_null("origin", "time_hour", "_file_hash"), row_count()),
+    history_checks(silver.airport_history),
+    table_checks(
+        silver.airport_history,
+        not_null("name", "country", "tz"),
+        in_range("lat", minimum=-90, maximum=90),
+        in_range("lon", minimum=-180, maximum=180),
+    ),
+    checks_of(silver.FLIGHTS, unique("flight_date", "carrier", "flight", "origin")),
+    checks_of(silver.FLIGHTS_QUARANTINE, row_count(minimum=0, maximum=FULL)),
+    checks_of(silver.WEATHER, unique("origin", "time_hour")),
+    checks_of(silver.WEATHER_QUARANTINE, row_count(minimum=0, maximum=FULL)),
+    table_checks(silver.planes, not_null("tailnum", "model"), in_range("year", minimum=1903, maximum=2013)),
+    table_checks(silver.carriers, not_null("carrier", "name")),
+    table_checks(gold.year_ends, unique("as_of"), row_count()),
+    as_of_finds_airports,
+    table_checks(gold.airports_by_country, unique("as_of", "country")),
+    table_checks(gold.airport_changes, accepted_values("change", CHANGES)),
+    destinations_are_airports,
+    table_checks(gold.route_punctuality, unique("origin", "dest"), row_count()),
+    table_checks(gold.delays_by_weather, in_range("cancelled_share", minimum=0, maximum=1), row_count()),
+]

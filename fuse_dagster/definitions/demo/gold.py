@@ -21,13 +21,14 @@ SQL = Path(__file__).parent / "sql"
 HISTORY = dg.AssetIn(["silver", "airport_history"])
 
 
+EDGES = [("silver/airport_history", name) for name in ("valid_from", "valid_to")]
+
+
 @delta_table(
     key=["gold", "year_ends"],
     ins={"history": dg.AssetIn(HISTORY.key, metadata={"columns": ["valid_from", "valid_to"]})},
     columns=described(words.YEAR_ENDS),
-    lineage=dict.fromkeys(
-        words.YEAR_ENDS, [("silver/airport_history", "valid_from"), ("silver/airport_history", "valid_to")]
-    ),
+    lineage=dict.fromkeys(words.YEAR_ENDS, EDGES),
     pool="gold/year_ends",
     **GOLD,
 )

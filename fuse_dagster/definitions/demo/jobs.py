@@ -18,13 +18,10 @@ load_month = dg.define_asset_job(
 
 refresh = dg.define_asset_job(
     "refresh",
-    selection=dg.AssetSelection.all()
-    - dg.AssetSelection.assets(
-        ["bronze", "airports"],
-        ["silver", "airport_history"],
-        ["bronze", "flights"],
-        ["silver", "flights"],
-        ["silver", "flights_quarantine"],
+    selection=dg.AssetSelection.groups("gold")
+    | dg.AssetSelection.assets(
+        *(["bronze", name] for name in ("planes", "carriers", "weather")),
+        *(["silver", name] for name in ("planes", "carriers", "weather", "weather_quarantine")),
     ),
     description="Loads planes, carriers and weather, and builds every gold table.",
 )

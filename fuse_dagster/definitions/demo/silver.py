@@ -14,7 +14,9 @@ from fuse_dagster.orchestration.assets import delta_table, history_table
 from fuse_dagster.tables import Upsert
 
 FLIGHTS = dg.AssetKey(["silver", "flights"])
+FLIGHTS_QUARANTINE = dg.AssetKey(["silver", "flights_quarantine"])
 WEATHER = dg.AssetKey(["silver", "weather"])
+WEATHER_QUARANTINE = dg.AssetKey(["silver", "weather_quarantine"])
 
 SILVER = layer("silver", kinds={"polars"})
 
@@ -70,7 +72,7 @@ def carriers(raw: pl.DataFrame) -> pl.DataFrame:
     partitions_def=MONTHS,
     outs={
         "quarantine": table_out(
-            ["silver", "flights_quarantine"],
+            FLIGHTS_QUARANTINE,
             "Flights that can't have happened, with the rules that they break.",
             partition_by="_month",
             columns=described(words.FLIGHT, words.ORIGIN, words.REJECTED, words.MONTH),
@@ -99,7 +101,7 @@ def sorted_flights(raw: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame] | dg.A
     ins={"raw": dg.AssetIn(["bronze", "weather"])},
     outs={
         "quarantine": table_out(
-            ["silver", "weather_quarantine"],
+            WEATHER_QUARANTINE,
             "Hours of weather that can't have been, with the rules that they break.",
             columns=described(words.WEATHER, words.ORIGIN, words.REJECTED),
             lineage={"*": [("bronze/weather", "*")]},
