@@ -14,7 +14,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from fuse_dagster.core.errors import TableNotFoundError, TableStateError
-from fuse_dagster.engines.local.reading import open_table
+from fuse_dagster.engines.local.reading import open_table, scan_opened
 
 # A writer that swaps files by hand must keep these promises itself, so it only meets tables that ask for no others.
 _KEPT = frozenset({"timestampNtz", "appendOnly", "invariants", "checkConstraints"})
@@ -58,7 +58,7 @@ class TableView:
 
     def schema(self) -> dict[str, pl.DataType]:
         """Column names and polars types, in the table's order; empty where there is no table."""
-        return {} if self.delta is None else dict(pl.scan_delta(self.delta).collect_schema())
+        return {} if self.delta is None else dict(scan_opened(self.delta).collect_schema())
 
     def files(self) -> pl.DataFrame:
         """Data files: `path`, `num_records`, `size_bytes`, and per column `min.`, `max.`, `null_count.` where known."""
@@ -71,7 +71,7 @@ class TableView:
         files = self.files()
         if files["num_records"].null_count() == 0:
             return int(files["num_records"].sum())
-        return int(pl.scan_delta(self.table).select(pl.len()).collect().item())
+        return int(scan_opened(self.table).select(pl.len()).collect().item())
 
     def locate(self, path: str) -> str:
         """Full address of a data file, from its path in the log."""

@@ -444,3 +444,18 @@ def test_an_output_that_is_no_asset_is_refused(lake: Lake) -> None:
 
     result = plain.execute_in_process(raise_on_error=False)
     assert any("is no asset" in message for message in errors(result))
+
+
+def test_a_notebook_loads_an_asset_by_its_definitions(lake: Lake) -> None:
+    definition = dg.StaticPartitionsDefinition(["1", "2"])
+
+    @delta_table(partitions_def=definition, partition_by="p")
+    def table(context) -> pl.DataFrame:  # type: ignore[no-untyped-def]
+        return pl.DataFrame({"p": [int(context.partition_key)], "v": ["x"]})
+
+    for key in definition.get_partition_keys():
+        lake.run([table], partition=key)
+    defs = dg.Definitions(assets=[table], resources={"io_manager": DeltaIOManager(lake=lake.connector)})
+    whole = defs.load_asset_value("table", python_type=pl.DataFrame, instance=lake.instance)
+    one = defs.load_asset_value("table", python_type=pl.DataFrame, instance=lake.instance, partition_key="2")
+    assert (whole.height, one.rows()) == (2, [(2, "x")])
