@@ -173,10 +173,10 @@ def history_table(
         ConfigError: Declarations that can't work, all of them, when the module loads.
 
     Examples:
-        >>> import dagster as dg, polars as pl
+        >>> import polars as pl
         >>> releases = dg.StaticPartitionsDefinition(["20240119", "20250204"])
         >>> @history_table(keys=["icao"], partitions_def=releases, effective_format="%Y%m%d")
-        ... def airport_history(context: dg.AssetExecutionContext) -> pl.DataFrame:
+        ... def airport_history() -> pl.DataFrame:
         ...     return pl.DataFrame({"icao": ["EDDB"], "name": ["Brandenburg"]})
     """
     problems: list[str] = []
