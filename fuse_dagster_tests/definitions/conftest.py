@@ -1,4 +1,4 @@
-"""A project of one's own per test: a small landing folder of real rows, a lake, a Dagster instance on disk."""
+"""A project of one's own per test: a small landing folder of real rows, a lake, a Dagster instance."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from deltalake import DeltaTable
 from fuse_dagster.definitions.demo.delivery import SHIPPED
 from fuse_dagster.definitions.demo.partitions import RELEASES
 from fuse_dagster.definitions.demo.project import demo_definitions
+from fuse_dagster.definitions.demo.running import CONSOLE
 from fuse_dagster.definitions.demo.settings import Places
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Project:
         if job == "load_release" and partition:
             self.instance.add_dynamic_partitions(RELEASES.name or "", [partition])
         return self.defs.resolve_job_def(job).execute_in_process(
-            instance=self.instance, partition_key=partition, raise_on_error=False
+            instance=self.instance, partition_key=partition, raise_on_error=False, run_config=CONSOLE
         )
 
     def state(self) -> dict[str, tuple[int, list[str]]]:
@@ -90,11 +91,9 @@ class Project:
 
 @contextmanager
 def open_project(root: Path) -> Iterator[Project]:
-    """Open the project in a folder, or make one there; several processes may have it open."""
+    """Open the project in a folder, or make one there; its runs are recorded in memory."""
     places = Places(landing=root / "landing", lake=root / "lake", dagster_home=root / "home")
-    places.dagster_home.mkdir(parents=True, exist_ok=True)
-    quiet = {"telemetry": {"enabled": False}}
-    with dg.DagsterInstance.local_temp(str(places.dagster_home), overrides=quiet) as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield Project(places=places, defs=demo_definitions(places), instance=instance)
 
 

@@ -57,6 +57,7 @@ def load_in_a_process_of_its_own(root: Path, release: str) -> bool:
         return opened.run("load_release", release).success
 
 
+@pytest.mark.slow
 def test_a_parallel_backfill_gives_the_same_history(project: Project, another_project: Project) -> None:
     expected = load(project, RELEASES)
     for release in RELEASES:
