@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 240.0  # seconds; what a slow machine with other work may need, no claim about speed
+PATIENCE = 400.0  # seconds; what a slow machine with other work may need, no claim about speed
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from fuse_dagster.definitions import defs
 from fuse_dagster.definitions.demo.delivery import SHIPPED
-from fuse_dagster_tests.ui.server import DagsterDev
+from fuse_dagster_tests.ui.server import DagsterDev, until
 
 pytestmark = pytest.mark.ui
 
@@ -102,10 +102,11 @@ def test_a_tick_of_the_schedule_launches_a_run_that_succeeds(page: Page, ui: Dag
     tags = [{"key": "dagster/schedule_name", "value": "every_minute"}]
     page.goto("/automation")
     _flip(page, "every_minute")
-    run = ui.until_finished(set(), tags=tags)
+    until(lambda: ui.runs(tags=tags), "the schedule has launched a run")
     _flip(page, "every_minute")
+    run = ui.until_finished(set(), tags=tags)
     assert run["status"] == "SUCCESS"
-    assert run["jobName"] == "refresh"
+    assert sorted("/".join(asset["path"]) for asset in run["assetSelection"]) == ["bronze/carriers", "silver/carriers"]
     page.goto(f"/runs/{run['runId']}")
     expect(page.get_by_text("Success").first).to_be_visible()
     shot("run")
@@ -135,10 +136,9 @@ def test_a_release_that_lands_becomes_a_partition_and_a_run(page: Page, ui: Dags
 
 
 def _flip(page: Page, name: str) -> None:
-    """Flip the switch in the row of a schedule or sensor: the last box of the row; the first one selects it."""
-    box = page.locator("input[type=checkbox]")
-    row = page.locator("div, tr").filter(has_text=name).filter(has=box).last
-    switch = row.locator("input[type=checkbox]").last
+    """Flip the switch in the row of a schedule or sensor: its second box, the first one selects the row."""
+    row = page.locator(f"a[href$='/{name}']").locator("xpath=..")
+    switch = row.locator("input[type=checkbox]").nth(1)
     before = switch.is_checked()
     switch.evaluate("box => box.click()")  # the box itself is hidden behind what is drawn for it
     expect(switch).to_be_checked(checked=not before)
