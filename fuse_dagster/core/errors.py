@@ -59,7 +59,7 @@ class PartitionNotFoundError(FuseError, LookupError, Terminal):
 
 
 class TableStateError(FuseError, RuntimeError, Terminal):
-    """The table is there, but cannot be used safely: it does not open, needs an unsupported feature, or its memory is out of step."""
+    """The table is there, but not safe to use: damaged, with an unsupported feature, or its memory out of step."""
 
 
 class ConflictError(FuseError, RuntimeError, Transient):
@@ -67,7 +67,7 @@ class ConflictError(FuseError, RuntimeError, Transient):
 
 
 class OutcomeUnknownError(FuseError, RuntimeError, Transient):
-    """The connection broke during a commit and the table could not be asked whether it landed; look before repeating."""
+    """The connection broke during a commit, and the table could not be asked for its outcome: look, then repeat."""
 
 
 class MissingExtraError(FuseError, ImportError, Terminal):

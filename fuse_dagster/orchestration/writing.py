@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 from deltalake import DeltaTable
 
-from fuse_dagster.core.errors import ConfigError, PartitionError
+from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import listing
 from fuse_dagster.engines.local.frames import to_polars
 from fuse_dagster.orchestration.effective import effective_at, needs_time
 from fuse_dagster.orchestration.partitions import physical_columns, slice_of
 from fuse_dagster.tables import Append, History, Overwrite, WriteMode, WriteResult, write
+from fuse_dagster.tables.samples import masking
+from fuse_dagster.tables.slices import refuse_strays
 
 if TYPE_CHECKING:
     from dagster import PartitionsDefinition
@@ -42,6 +44,11 @@ def write_target(target: Target, data: object) -> WriteResult:
         ConfigError: The declaration does not fit the partitioning or the data.
         InputError: The data is refused. Nothing of the refused batch was written.
     """
+    with masking(target.declaration.masked):
+        return _write(target, data)
+
+
+def _write(target: Target, data: object) -> WriteResult:
     if isinstance(target.declaration.mode, History):
         return _total([write_one(target, frame, mode) for frame, mode in _batches(target, data)])
     if isinstance(data, Mapping):
@@ -86,26 +93,14 @@ def _sliced(target: Target, frame: pl.DataFrame) -> WriteMode:
     if where is None or definition is None:
         return mode
     if not isinstance(mode, Overwrite):
-        _refuse_strays(target, frame, where)
+        # Append and upsert replace no slice, but a row of another partition is as wrong there.
+        refuse_strays(frame, where)
     if not isinstance(mode, Append | Overwrite):
         return mode
     by = target.declaration.partition_by
     layout = mode.partition_by or physical_columns(target.keys, definition, by, frame)
     narrowed = replace(mode, partition_by=layout)
     return replace(narrowed, where=where) if isinstance(narrowed, Overwrite) else narrowed
-
-
-def _refuse_strays(target: Target, frame: pl.DataFrame, where: Slice) -> None:
-    """Append and upsert replace no slice, but a row of another partition is as wrong there."""
-    strays = frame.filter(~where.matches(frame.schema))
-    if strays.height:
-        shown = strays.select(where.columns).unique(maintain_order=True).head(5).rows()
-        msg = (
-            f"{strays.height} of {frame.height} rows do not belong to the partition `{', '.join(target.keys)}`, which "
-            f"is decided by {listing(where.columns)}: {shown}. Nothing was written. Filter them out in the asset, or "
-            "correct `partition_by`."
-        )
-        raise PartitionError(msg)
 
 
 def _batches(target: Target, data: object) -> Iterator[tuple[object, History]]:
@@ -160,7 +155,7 @@ def _by_partition(target: Target, definition: PartitionsDefinition[str], data: o
         )
         raise ConfigError(msg)
     frame = to_polars(data)
-    _refuse_strays(target, frame, slice_of(target.keys, definition, by, frame.schema))
+    refuse_strays(frame, slice_of(target.keys, definition, by, frame.schema))
     return {
         key: frame.filter(slice_of([key], definition, by, frame.schema).matches(frame.schema)) for key in target.keys
     }

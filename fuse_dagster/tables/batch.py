@@ -6,13 +6,10 @@ from collections import Counter
 from typing import Any
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from fuse_dagster.core.errors import SchemaError
 from fuse_dagster.engines.local.frames import to_polars
-
-INTERNAL = "__fuse_"
-"""Part of the names of helper columns while a write is planned; no column of a batch may hold it."""
+from fuse_dagster.tables.samples import INTERNAL, samples
 
 # Delta has signed integers only: the next wider one holds every value. UInt64 fits where its values do.
 _WIDER: dict[pl.DataType, pl.DataType] = {
@@ -64,13 +61,14 @@ def _as_delta(series: pl.Series) -> pl.Series:
     if target == series.dtype:
         return series
     _refuse_lost_nanoseconds(series)
-    try:
-        return series.cast(target, strict=True)
-    except PolarsError as error:
+    cast = series.cast(target, strict=False)
+    lost = series.filter(cast.is_null() & series.is_not_null())
+    if len(lost):
         raise SchemaError(
-            f"column `{series.name}` is {series.dtype}; Delta would hold it as {target}, but not every value fits: "
-            f"{str(error).splitlines()[0]}; cast it to String or Decimal"
-        ) from error
+            f"column `{series.name}` is {series.dtype}; Delta would hold it as {target}, but not every value fits, as "
+            f"{samples(lost.to_frame())}; cast it to String or Decimal"
+        )
+    return cast
 
 
 def _refuse_lost_nanoseconds(series: pl.Series) -> None:
@@ -78,8 +76,8 @@ def _refuse_lost_nanoseconds(series: pl.Series) -> None:
         lost = series.filter(series.to_physical() % 1000 != 0)
         if len(lost):
             raise SchemaError(
-                f"column `{series.name}` has {len(lost)} timestamps with nanoseconds, as `{lost[0]}`; Delta holds "
-                "microseconds: truncate them with `dt.truncate('1us')` if that is what you mean"
+                f"column `{series.name}` has {len(lost)} timestamps with nanoseconds, as {samples(lost.to_frame())}; "
+                "Delta holds microseconds: truncate them with `dt.truncate('1us')` if that is what you mean"
             )
 
 

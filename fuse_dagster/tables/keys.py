@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from fuse_dagster.core.errors import KeyValueError, SchemaError
-from fuse_dagster.tables.batch import INTERNAL
-from fuse_dagster.tables.samples import samples
+from fuse_dagster.tables.samples import INTERNAL, samples
 from fuse_dagster.tables.schema import require
 
 _COMPARABLE = (

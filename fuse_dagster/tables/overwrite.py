@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
-from fuse_dagster.core.errors import PartitionError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables.actions import create, put
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.equality import same_rows
 from fuse_dagster.tables.modes import Overwrite
-from fuse_dagster.tables.samples import samples
 from fuse_dagster.tables.schema import reconcile
-from fuse_dagster.tables.slices import Slice
+from fuse_dagster.tables.slices import refuse_strays
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView
 
@@ -32,7 +30,7 @@ def overwrite(view: TableView, batch: pl.DataFrame, mode: Overwrite) -> tuple[Co
     if mode.where is None:
         return _whole(view, batch, mode)
     typed, change = reconcile(batch, view.schema(), policy=mode.schema)
-    _refuse_strays(typed, mode.where)
+    refuse_strays(typed, mode.where)
     if not view.exists:
         return create(view, typed, partition_by=mode.partition_by), Tally(inserted=batch.height)
     schema = view.schema()
@@ -69,18 +67,6 @@ def _only_casts(batch: pl.DataFrame, schema: dict[str, pl.DataType]) -> bool:
     except ValueError:
         return False  # a type that cannot be cast: a whole overwrite may change it, and says so
     return not change.widened
-
-
-def _refuse_strays(batch: pl.DataFrame, where: Slice) -> None:
-    inside = where.matches(batch.schema)
-    strays = batch.filter(~inside)
-    if strays.height:
-        shown = strays.select(*dict.fromkeys([*where.columns, *strays.columns]))
-        raise PartitionError(
-            f"{strays.height} of {batch.height} rows do not belong to the partition being written, which is decided by "
-            f"`{', '.join(where.columns)}`: {samples(shown)}; nothing was written. Filter them out in the asset, write "
-            "the partition that they belong to, or correct `partition_by`"
-        )
 
 
 def _is_there(view: TableView, batch: pl.DataFrame, matches: pl.Expr | None) -> bool:

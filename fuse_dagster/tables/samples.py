@@ -1,12 +1,32 @@
-"""A few rows in an error message, so that whoever reads it can find them in the source."""
+"""A few rows in an error message, so that whoever reads it can find them in the source; masked columns stay hidden."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import polars as pl
 
-from fuse_dagster.tables.batch import INTERNAL
+INTERNAL = "__fuse_"
+"""Part of the names of helper columns while a write is planned; no column of a batch may hold it."""
+
+KNOWN = "known "
+"""Before the name of a column whose value is the table's rather than the batch's."""
 
 _WIDEST = 400
+_MASK = "***"
+_masked: ContextVar[frozenset[str]] = ContextVar("masked", default=frozenset())
+
+
+@contextmanager
+def masking(columns: Collection[str]) -> Iterator[None]:
+    """Keep the values of some columns out of every message that is made inside."""
+    token = _masked.set(_masked.get() | frozenset(columns))
+    try:
+        yield
+    finally:
+        _masked.reset(token)
 
 
 def samples(frame: pl.DataFrame, *, rows: int = 3) -> str:
@@ -18,7 +38,12 @@ def samples(frame: pl.DataFrame, *, rows: int = 3) -> str:
     """
     shown = []
     for row in frame.head(rows).to_dicts():
-        text = ", ".join(f"{name}={value!r}" for name, value in row.items() if INTERNAL not in name)
+        text = ", ".join(f"{name}={_shown(name, value)}" for name, value in row.items() if INTERNAL not in name)
         shown.append("(" + (text if len(text) <= _WIDEST else text[:_WIDEST] + " ...") + ")")
     more = f" and {frame.height - rows} more" if frame.height > rows else ""
     return "; ".join(shown) + more
+
+
+def _shown(name: str, value: object) -> str:
+    hidden = value is not None and name.removeprefix(KNOWN) in _masked.get()
+    return _MASK if hidden else repr(value)

@@ -9,6 +9,7 @@ import polars as pl
 
 from fuse_dagster.core.errors import SchemaError
 from fuse_dagster.core.naming import did_you_mean
+from fuse_dagster.tables.samples import samples
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64)
 _FLOATS = (pl.Float32, pl.Float64)
@@ -138,10 +139,11 @@ def _refuse_new(name: str, schema: Mapping[str, pl.DataType], policy: str) -> No
 
 
 def _mismatch(series: pl.Series, wanted: pl.DataType) -> str:
-    samples = ", ".join(f"`{value}`" for value in series.drop_nulls().unique(maintain_order=True).head(3).to_list())
+    values = series.drop_nulls().unique(maintain_order=True).to_frame()
     return (
         f"column `{series.name}` is {_name(series.dtype)} in the batch but {_name(wanted)} in the table "
-        f"(values such as {samples or 'null'}); cast it in the input. Only widening is done for you: "
+        f"({f'values such as {samples(values)}' if values.height else 'null in every row'}); cast it in the input. "
+        "Only widening is done for you: "
         "int8 to int16 to int32 to int64, float32 to float64, a decimal that grows"
     )
 

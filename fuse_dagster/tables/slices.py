@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from fuse_dagster.core.errors import PartitionError
+from fuse_dagster.tables.samples import samples
 
 Value = int | str | bool | dt.date | dt.datetime
 
@@ -132,6 +133,26 @@ class Slice:
         """
         parts = [" AND ".join(c.sql(_dtype(c.column, schema)) for c in conditions) for conditions in self.any_of]
         return parts[0] if len(parts) == 1 else " OR ".join(f"({part})" for part in parts)
+
+
+def refuse_strays(batch: pl.DataFrame, where: Slice) -> None:
+    """Refuse a batch with rows that its slice does not own; a null in a deciding column is owned by none.
+
+    Args:
+        batch: Rows x columns.
+        where: The slice.
+
+    Raises:
+        PartitionError: Some rows lie outside, or a value of the slice cannot be of its column's type.
+    """
+    strays = batch.filter(~where.matches(batch.schema))
+    if strays.height:
+        shown = strays.select(*dict.fromkeys([*where.columns, *strays.columns]))
+        raise PartitionError(
+            f"{strays.height} of {batch.height} rows do not belong to the partition being written, which is decided by "
+            f"`{', '.join(where.columns)}`: {samples(shown)}; nothing was written. Filter them out in the asset, write "
+            "the partition that they belong to, or correct `partition_by`"
+        )
 
 
 def _dtype(column: str, schema: Mapping[str, pl.DataType]) -> pl.DataType:

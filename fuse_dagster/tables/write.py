@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,19 @@ from fuse_dagster.tables.commit import Committed, LostRaceError, attempts
 from fuse_dagster.tables.history import write_history
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.overwrite import overwrite
+from fuse_dagster.tables.samples import masking
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.upsert import upsert
 from fuse_dagster.tables.view import TableView, open_view
 
 
 def write(
-    table: str | Path, data: Any, mode: WriteMode, *, storage_options: Mapping[str, str] | None = None
+    table: str | Path,
+    data: Any,
+    mode: WriteMode,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    masked: Collection[str] = (),
 ) -> WriteResult:
     """Write a batch to a Delta table in one commit, or not at all.
 
@@ -32,6 +38,7 @@ def write(
         data: polars DataFrame or LazyFrame, pandas DataFrame, Arrow Table or reader (consumed once), DuckDB relation.
         mode: `Append`, `Overwrite`, `Upsert` or `History`.
         storage_options: Credentials and settings of the store, as delta-rs takes them.
+        masked: Columns whose values must not appear in an error; they show as `***`.
 
     Returns:
         What happened to each row, and the version committed (None where nothing had to be written).
@@ -51,8 +58,9 @@ def write(
         2
     """
     started = time.perf_counter()
-    batch = to_batch(data)
-    committed, view, tally = _commit(table, batch, mode, storage_options)
+    with masking(masked):
+        batch = to_batch(data)
+        committed, view, tally = _commit(table, batch, mode, storage_options)
     version = view.version if committed is None else committed.version
     after = view if committed is None else open_view(table, storage_options)
     counted = tally.inserted + tally.updated + tally.duplicates + tally.closing_rows

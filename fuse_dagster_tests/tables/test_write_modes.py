@@ -246,3 +246,26 @@ def test_no_column_name_gets_in_the_way(tmp_path: Path, name: str) -> None:
 def test_names_of_helper_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="kept for helper columns"):
         write(tmp_path / "t", pl.DataFrame({"__fuse_row": [1]}), Append())
+
+
+SECRET = "s3cr3t"
+REFUSED: list[tuple[pl.DataFrame, Any]] = [
+    (pl.DataFrame({"k": ["a", "a"], "pin": [SECRET, "x"]}), Upsert(keys="k")),
+    (
+        pl.DataFrame({"k": [None, "b"], "pin": [SECRET, "x"]}, schema={"k": pl.String, "pin": pl.String}),
+        Upsert(keys="k"),
+    ),
+    (pl.DataFrame({"k": ["b"], "pin": [SECRET]}), Overwrite(where=Slice.equals("k", "a"))),
+    (pl.DataFrame({"k": ["a"], "pin": [[SECRET]]}), Append()),
+    (pl.DataFrame({"k": ["a"], "pin": [SECRET], "at": [AWARE]}), History(keys=["k"], effective_column="pin")),
+]
+
+
+@pytest.mark.parametrize(("frame", "mode"), REFUSED)
+def test_masked_values_stay_out_of_errors(tmp_path: Path, frame: pl.DataFrame, mode: Any) -> None:
+    if not isinstance(mode, History):
+        write(tmp_path / "t", pl.DataFrame({"k": ["a"], "pin": ["1"]}), Append())
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - whatever the reason
+        write(tmp_path / "t", frame, mode, masked=["pin"])
+    said = "".join(str(error) for error in (caught.value, caught.value.__cause__, caught.value.__context__))
+    assert SECRET not in said

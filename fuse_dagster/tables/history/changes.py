@@ -17,7 +17,7 @@ from fuse_dagster.tables.equality import same
 from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history.timeline import AT, Shape, current
 from fuse_dagster.tables.history.times import from_instants
-from fuse_dagster.tables.samples import samples
+from fuse_dagster.tables.samples import KNOWN, samples
 
 SEQUENCE, DELETED = "__fuse_sequence", "__fuse_deleted"
 _BEGINS, _INSERTS, _ENDS = "__fuse_begins", "__fuse_inserts", "__fuse_ends"
@@ -173,7 +173,7 @@ def _merge(known: pl.DataFrame, stated: pl.DataFrame, shape: Shape, *, replaces:
     equal = sequence.eq_missing(before)
     clash = pairs.filter(equal & ~agree)
     if clash.height and not replaces:
-        known_values = [pl.col(name + _KNOWN).alias(f"known {name}") for name in shape.tracked]
+        known_values = [pl.col(name + _KNOWN).alias(KNOWN + name) for name in shape.tracked]
         raise CorrectionError(
             f"{clash.height} rows say something else than what is known for the same key and time: "
             f"{samples(clash.select(*shape.columns, *known_values))}; nothing was written. Order such rows by "

@@ -69,8 +69,8 @@ def to_instants(frame: pl.DataFrame, column: str, timezone: str | None) -> pl.Se
         return wall
     if timezone is None:
         raise TimeValueError(
-            f"`effective_column` `{column}` has no zone, as `{wall[0] if len(wall) else ''}`; make it "
-            "aware, or set `timezone`"
+            f"`effective_column` `{column}` has no zone, as {samples(frame.select(column), rows=1)}; make it aware, or "
+            "set `timezone`"
         )
     placed = wall.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
     _refuse(
