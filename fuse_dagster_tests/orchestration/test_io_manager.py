@@ -365,7 +365,7 @@ def test_rows_of_another_partition_are_refused_by_append_and_upsert_too(lake: La
         def table() -> pl.DataFrame:
             return pl.DataFrame({"k": [1, 2], "p": ["a", "b"]})
 
-        with pytest.raises(StepFailedError, match=r"1 of 2 rows do not belong to the partition `a`.*\('b',\)"):
+        with pytest.raises(StepFailedError, match=r"1 of 2 rows do not belong to the partition.* by `p`: .p='b', k=2"):
             lake.run([table], partition="a")
         assert not (lake.root / "t").exists()
 

@@ -306,3 +306,10 @@ def test_declarations_that_cannot_work(options: dict[str, Any], message: str) ->
 def test_all_problems_of_a_declaration_are_told_at_once() -> None:
     with pytest.raises(ConfigError, match=r"`keys` is empty.*`timezone` is `Mars`"):
         History(keys=[], timezone="Mars")
+
+
+def test_a_snapshot_before_all_others_is_counted_against_the_next(table: Path) -> None:
+    earlier = snapshot(a=1, b=0, x=9)
+    result = write(table, earlier, at(JAN - dt.timedelta(days=1)))
+    assert (result.inserted, result.updated, result.unchanged, result.closed) == (1, 1, 1, 1)
+    assert write(table, earlier, at(JAN - dt.timedelta(days=1))).unchanged == 3

@@ -32,6 +32,11 @@ class Interval:
     follows: bool
     corrects: bool
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it comes before everything that is known so far."""
+        return self.until is not None and not self.follows and not self.corrects
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -40,9 +45,9 @@ class Change:
     Attributes:
         removed: Numbers of the version rows that go.
         added: Version rows that come.
-        inserted: Batch rows whose key did not hold before.
-        updated: Batch rows whose tracked values differ from what held before.
-        closed: Keys that held before and are absent now.
+        inserted: Batch rows whose key did not hold before; of a snapshot before all known ones, does not hold next.
+        updated: Batch rows whose tracked values differ from what held before (or holds next).
+        closed: Keys that held before and are absent now (or do not hold next).
     """
 
     removed: pl.Series
@@ -64,11 +69,7 @@ def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, sha
     held = rows.filter(shape.covering(where.at))
     diff = _compare(held, batch, shape)
     changed = diff.filter(~pl.col(_SAME))
-    counts = changed.select(
-        inserted=(pl.col(ROW).is_null()).sum(),
-        updated=(pl.col(ROW).is_not_null() & pl.col(_NEW).is_not_null()).sum(),
-        closed=pl.col(_NEW).is_null().sum(),
-    ).row(0, named=True)
+    counts = _count(rows, batch, where, shape) if where.is_first else _turns(changed)
     if changed.is_empty():
         return Change(changed[ROW], rows.drop(ROW).clear(), **counts)
     old = _touching(rows, changed, where, shape)
@@ -76,6 +77,24 @@ def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, sha
     pieces = pl.concat([*_around(old, where, shape), _as_versions(stated, where, shape, old)])
     added = coalesce(pieces, shape)
     return _without_noops(old, added, counts, shape)
+
+
+def _turns(changed: pl.DataFrame) -> dict[str, int]:
+    """What changes at the snapshot's time, against what held there so far."""
+    was, comes = pl.col(ROW).is_not_null(), pl.col(_NEW).is_not_null()
+    counted = changed.select(inserted=(~was).sum(), updated=(was & comes).sum(), closed=(~comes).sum())
+    return counted.row(0, named=True)
+
+
+def _count(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, shape: Shape) -> dict[str, int]:
+    """The same for a late snapshot before all known ones: nothing held there, so what comes next is the measure.
+
+    A key that goes on unchanged is no news then, and one that is gone in the next snapshot came and was closed.
+    """
+    assert where.until is not None
+    diff = _compare(rows.filter(shape.covering(where.until)), batch, shape)
+    counts = _turns(diff.filter(~pl.col(_SAME) & pl.col(_NEW).is_not_null()))
+    return {**counts, "closed": counts["inserted"]}
 
 
 def _compare(held: pl.DataFrame, batch: pl.DataFrame, shape: Shape) -> pl.DataFrame:
