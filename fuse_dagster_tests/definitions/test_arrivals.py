@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from fuse_dagster.connectors.local import Local
-from fuse_dagster.definitions.demo.arrivals import arrivals, file_tags, new_airport_release
+from fuse_dagster.definitions.demo.arrivals import PARTITION, arrivals, file_tags, new_airport_release
 from fuse_dagster.definitions.demo.jobs import load_release
 from fuse_dagster.definitions.demo.landing import AIRPORTS, sha256
 from fuse_dagster.definitions.demo.partitions import RELEASES
@@ -46,7 +46,27 @@ def tick(tmp_path: Path, instance: dg.DagsterInstance, cursor: str | None = None
     return result
 
 
-def test_a_new_file_becomes_a_partition_and_one_run_named_by_its_bytes(
+def load(instance: dg.DagsterInstance, content: bytes, part: str = "20240119", *, fails: bool = False) -> None:
+    """Leave the run behind that loaded a release, or failed to."""
+
+    @dg.op
+    def work() -> None:
+        if fails:
+            raise ValueError("the file is damaged")
+
+    @dg.job(name=load_release.name)
+    def loaded() -> None:
+        work()
+
+    tags = {PARTITION: part, **file_tags(sha256(content))}
+    loaded.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+
+
+def requested(result: dg.SensorResult) -> list[tuple[str | None, str | None]]:
+    return [(request.partition_key, request.run_key) for request in result.run_requests or ()]
+
+
+def test_a_new_file_becomes_a_partition_and_one_run_named_by_its_bytes_and_time(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     land(tmp_path)
@@ -54,7 +74,8 @@ def test_a_new_file_becomes_a_partition_and_one_run_named_by_its_bytes(
     assert first.run_requests is not None
     (request,) = first.run_requests
     assert request.partition_key == "20240119"
-    assert request.run_key == f"20240119:{sha256(CONTENT)}"
+    modified = datetime.fromtimestamp((tmp_path / "airports" / NAME).stat().st_mtime, UTC)
+    assert request.run_key == f"20240119:{sha256(CONTENT)}:{modified.isoformat()}"
     assert first.dynamic_partitions_requests == [RELEASES.build_add_request(["20240119"])]
 
 
@@ -72,19 +93,55 @@ def test_the_same_file_is_not_looked_at_again_and_a_corrected_one_is(
     assert third.run_requests[0].run_key != first.run_requests[0].run_key
 
 
-def test_bytes_that_a_run_has_loaded_are_not_loaded_again_whatever_the_cursor_says(
+def test_bytes_that_the_newest_run_has_loaded_are_not_loaded_again_whatever_the_cursor_says(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    @dg.job(name=load_release.name)
-    def loaded_by_hand() -> None:
-        pass
-
     land(tmp_path)
-    loaded_by_hand.execute_in_process(instance=instance, tags=file_tags(sha256(CONTENT)))
+    load(instance, CONTENT)
     result = tick(tmp_path, instance)
     assert not result.run_requests
     assert result.skip_reason is not None
-    assert "a run has loaded these bytes already" in str(result.skip_reason.skip_message)
+    assert "the newest run of its partition has loaded these bytes" in str(result.skip_reason.skip_message)
+
+
+def test_a_file_that_is_only_touched_is_not_loaded_again(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    land(tmp_path, seconds_ago=120)
+    cursor = tick(tmp_path, instance).cursor
+    load(instance, CONTENT)
+    land(tmp_path, seconds_ago=60)
+    assert requested(tick(tmp_path, instance, cursor)) == []
+
+
+def test_content_that_comes_back_is_loaded_again(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    corrected = CONTENT.replace(b"VIE", b"VIX")
+    cursor, keys = None, []
+    for number, content in enumerate([CONTENT, corrected, CONTENT]):
+        land(tmp_path, content=content, seconds_ago=300 - 60 * number)
+        result = tick(tmp_path, instance, cursor)
+        ((part, run_key),) = requested(result)
+        assert part == "20240119"
+        cursor = result.cursor
+        keys.append(run_key)
+        load(instance, content)
+    assert len(set(keys)) == 3, "Dagster launches one run per key"
+
+
+def test_a_release_with_the_bytes_of_an_older_one_is_loaded(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    land(tmp_path)
+    cursor = tick(tmp_path, instance).cursor
+    load(instance, CONTENT)
+    land(tmp_path, "airports_20250101.csv")
+    assert [part for part, _ in requested(tick(tmp_path, instance, cursor))] == ["20250101"]
+
+
+def test_a_file_whose_run_failed_is_loaded_when_it_is_delivered_again(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    land(tmp_path, seconds_ago=120)
+    cursor = tick(tmp_path, instance).cursor
+    load(instance, CONTENT, fails=True)
+    land(tmp_path, seconds_ago=60)
+    assert [part for part, _ in requested(tick(tmp_path, instance, cursor))] == ["20240119"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +149,7 @@ def test_bytes_that_a_run_has_loaded_are_not_loaded_again_whatever_the_cursor_sa
     [
         (".airports_20240119.csv.part", 60, "still being written"),
         ("airports_20240119.csv.tmp", 60, "still being written"),
-        ("airports_20240119.csv", 0, "may still grow"),
+        ("airports_20240119.csv", -3600, "may still grow"),
         ("airports-2024.csv", 60, "does not follow `airports_20260905.csv.zst`"),
         ("airports_20240119.xlsx", 60, "does not follow"),
     ],
@@ -109,10 +166,11 @@ def test_a_file_that_is_left_alone_gets_a_reason(
 
 
 def test_a_growing_file_is_taken_once_it_is_quiet(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
     land(tmp_path, seconds_ago=0)
-    landing, now = Local(root=str(tmp_path)), datetime.now(UTC)
+    landing = Local(root=str(tmp_path))
     assert [found.part for found in arrivals(landing, AIRPORTS, {}, now=now)] == [None]
-    later = now + timedelta(seconds=10)
+    later = now + timedelta(hours=1)
     assert [found.part for found in arrivals(landing, AIRPORTS, {}, now=later)] == ["20240119"]
 
 

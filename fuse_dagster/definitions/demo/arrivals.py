@@ -1,4 +1,4 @@
-"""The landing sensor: a new release becomes a partition and a run, once."""
+"""The landing sensor: a file with new content becomes a partition and a run, once."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,11 @@ from fuse_dagster.definitions.demo.partitions import RELEASES
 
 FILE_HASH = "landing/file_hash"
 """Tag of every run that loads a file: which bytes it loaded."""
+
+PARTITION = "dagster/partition"
+"""Tag that Dagster gives every run of one partition."""
+
+FAILED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 
 QUIET = timedelta(seconds=3)
 """How long a file must have been left alone before it counts as complete. A careful supplier renames a finished file
@@ -75,10 +80,10 @@ def arrivals(landing: Landing, feed: Feed, known: Mapping[str, str], *, now: dat
     job=load_release,
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Adds a partition and launches its run when an airports file lands; never twice for the same bytes.",
+    description="Adds a partition and launches its run when an airports file lands or changes; not for a mere touch.",
 )
 def new_airport_release(context: dg.SensorEvaluationContext, landing: Local) -> dg.SensorResult:
-    """Request one run per new file, named by the file's content."""
+    """Request one run per delivery, named by its partition, content and time."""
     known: dict[str, str] = json.loads(context.cursor or "{}")
     requests: list[dg.RunRequest] = []
     reasons: list[str] = []
@@ -89,12 +94,12 @@ def new_airport_release(context: dg.SensorEvaluationContext, landing: Local) -> 
         known[found.entry.path] = found.stamp
         with landing.open(found.entry.path) as file:
             digest = sha256(file.read())
-        if _was_loaded(context.instance, digest):
-            reasons.append(f"`{found.entry.path}` is skipped: a run has loaded these bytes already.")
+        if _was_loaded(context.instance, found.part, digest):
+            reasons.append(f"`{found.entry.path}` is skipped: the newest run of its partition has loaded these bytes.")
             continue
-        requests.append(
-            dg.RunRequest(run_key=f"{found.part}:{digest}", partition_key=found.part, tags=file_tags(digest))
-        )
+        # Dagster launches one run per key, ever: without the time, content that comes back would stay away.
+        run_key = f"{found.part}:{digest}:{found.entry.modified.isoformat()}"
+        requests.append(dg.RunRequest(run_key=run_key, partition_key=found.part, tags=file_tags(digest)))
     for reason in reasons:
         context.log.info(reason)
     new = [request.partition_key for request in requests if request.partition_key is not None]
@@ -111,12 +116,10 @@ def file_tags(digest: str) -> dict[str, str]:
     return {FILE_HASH: digest[:63]}
 
 
-def _was_loaded(instance: dg.DagsterInstance, digest: str) -> bool:
-    """Whether a run for these bytes succeeded or is under way, launched by whomever."""
-    going = [
-        dg.DagsterRunStatus.QUEUED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.STARTED,
-        dg.DagsterRunStatus.SUCCESS,
-    ]
-    return bool(instance.get_run_records(dg.RunsFilter(tags=file_tags(digest), statuses=going), limit=1))
+def _was_loaded(instance: dg.DagsterInstance, part: str, digest: str) -> bool:
+    """Whether the newest run of this partition, launched by whomever, is for these bytes and has not failed."""
+    newest = instance.get_run_records(dg.RunsFilter(tags={PARTITION: part}), limit=1)
+    return any(
+        record.dagster_run.tags.get(FILE_HASH) == digest[:63] and record.dagster_run.status not in FAILED
+        for record in newest
+    )
