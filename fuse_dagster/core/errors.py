@@ -66,9 +66,14 @@ class ConflictError(FuseError, RuntimeError, Transient):
     """Other writers kept changing the same table until the retries ran out; nothing was written."""
 
 
-class OutcomeUnknownError(FuseError, RuntimeError, Transient):
+class OutcomeUnknownError(FuseError, RuntimeError, Terminal):
     """The connection broke during a commit, and the table could not be asked for its outcome: look, then repeat."""
 
 
 class MissingExtraError(FuseError, ImportError, Terminal):
     """An optional dependency is not installed; the message holds the install line."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class where it has none: native errors bring a backtrace along."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

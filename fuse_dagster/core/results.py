@@ -23,7 +23,7 @@ class WriteResult:
         duplicates: Exact copies of another row of the batch, collapsed into it.
         closed: Keys ended by absence or by a delete, not by an update.
         deleted: Rows physically removed from the table and not replaced by a newer state of the same key.
-        rows_total: Rows of the table after the call.
+        rows_total: Rows of the table at `table_version`; None where the commit landed but they could not be counted.
         files_added: Data files written.
         bytes_added: Bytes of these files.
         seconds: Wall time of the call.
@@ -40,7 +40,7 @@ class WriteResult:
     duplicates: int = 0
     closed: int = 0
     deleted: int = 0
-    rows_total: int = 0
+    rows_total: int | None = 0
     files_added: int = 0
     bytes_added: int = 0
     seconds: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from deltalake.transaction import RemoveAction
 from fuse_dagster.core.errors import SchemaError, TableStateError
 from fuse_dagster.tables.commit import Committed, LostRaceError, land
 from fuse_dagster.tables.files import ROW, FileRows, write_files
+from fuse_dagster.tables.schema import refuse_widened
 from fuse_dagster.tables.view import TableView, open_view
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,13 @@ class Swap:
         return [frame] if self.apart is None else [frame.filter(self.apart), frame.filter(~self.apart)]
 
 
-def swap(view: TableView, plan: Swap, *, transaction: int) -> Committed:
+def swap(view: TableView, plan: Swap, *, transaction: int | None = None) -> Committed:
     """Take rows out and put rows in, in one commit; files without a removed row are not touched.
 
     Args:
         view: The view that the plan was made on.
         plan: What goes and what comes.
-        transaction: From `next_transaction`; makes two such commits exclude each other.
+        transaction: From `next_transaction`, where the commit must have a name of its own.
 
     Raises:
         LostRaceError: The table has changed since the view was opened.
@@ -67,6 +71,7 @@ def swap(view: TableView, plan: Swap, *, transaction: int) -> Committed:
     if plan.schema_changes:
         return _rewrite(view, plan, transaction=transaction)
     after = pl.concat([stay.select(*plan.schema), plan.added.select(*plan.schema)])
+    total = view.count_rows() - len(plan.removed) + plan.added.height
     adds = write_files(view, plan.groups(after))
     now = int(time.time() * 1000)
     removes = [RemoveAction(path, data_change=True, deletion_timestamp=now) for path in paths]
@@ -77,7 +82,7 @@ def swap(view: TableView, plan: Swap, *, transaction: int) -> Committed:
         ),
         transaction=transaction,
     )
-    return Committed(version, len(adds), sum(add.size for add in adds))
+    return Committed(version, len(adds), sum(add.size for add in adds), total)
 
 
 def mark(view: TableView, *, transaction: int) -> Committed:
@@ -86,6 +91,7 @@ def mark(view: TableView, *, transaction: int) -> Committed:
     Raises:
         LostRaceError: The table has changed since the view was opened.
     """
+    total = view.count_rows()
     version = land(
         view,
         lambda props: view.table.create_write_transaction(
@@ -93,7 +99,7 @@ def mark(view: TableView, *, transaction: int) -> Committed:
         ),
         transaction=transaction,
     )
-    return Committed(version)
+    return Committed(version, rows_total=total)
 
 
 def create(
@@ -142,17 +148,13 @@ def put(
         predicate: SQL over the table's columns; only rows it matches are replaced.
         replace_schema: Take the frame's columns and types as they are.
         widened: Columns whose type grows; such a write is refused, because no public call does it in one commit.
-        transaction: From `next_transaction`, where the commit must exclude others.
+        transaction: From `next_transaction`, where the commit must have a name of its own.
 
     Raises:
         LostRaceError: The table has changed since the view was opened.
         SchemaError: A column's type would grow.
     """
-    if widened:
-        raise SchemaError(
-            f"columns {list(widened)} need a wider type than `{view.uri}` has; overwrite the whole table once, or cast "
-            "them in the asset. Nothing was written"
-        )
+    refuse_widened(view.uri, widened or {})
     table, before = view.table, view.files()
 
     def run(props: CommitProperties) -> None:
@@ -167,12 +169,13 @@ def put(
     return _measured(view, before, land(view, run, transaction=transaction, alone=overwrite))
 
 
-def _rewrite(view: TableView, plan: Swap, *, transaction: int) -> Committed:
+def _rewrite(view: TableView, plan: Swap, *, transaction: int | None) -> Committed:
     """A new or wider column: write the whole table again, in one commit.
 
     A file swap commits with the old columns whatever its files hold, and a second commit for the schema could be left
     alone by a crash. So this one costs a table, once per new column.
     """
+    _refuse_lost_promises(view)
     files = view.files()
     if set(files["path"]) != set(plan.rows.paths):
         raise TableStateError(
@@ -184,11 +187,28 @@ def _rewrite(view: TableView, plan: Swap, *, transaction: int) -> Committed:
 
 
 def _measured(view: TableView, before: pl.DataFrame, version: int) -> Committed:
-    """Files that a commit of delta-rs' own writer added: those of its version that were not there before."""
-    table = DeltaTable(view.uri, version=version, storage_options=dict(view.storage_options))
-    after = pl.DataFrame(table.get_add_actions(flatten=True))
+    """What a commit of delta-rs' own writer added: the files of its version that were not there before."""
+    try:
+        table = DeltaTable(view.uri, version=version, storage_options=dict(view.storage_options))
+        after = pl.DataFrame(table.get_add_actions(flatten=True))
+    except (DeltaError, OSError) as error:
+        # The commit has landed: a figure that cannot be had must not report it as failed, and invite a second one.
+        logger.warning("version %d of %s is committed, but its files cannot be counted: %s", version, view.uri, error)
+        return Committed(version)
     new = after.join(before.select("path"), on="path", how="anti")
-    return Committed(version, new.height, int(new["size_bytes"].sum()))
+    rows = None if after["num_records"].null_count() else int(after["num_records"].sum())
+    return Committed(version, new.height, int(new["size_bytes"].sum()), rows)
+
+
+def _refuse_lost_promises(view: TableView) -> None:
+    """delta-rs writes a new schema from the rows alone: what the old one says beyond names and types would be gone."""
+    said = [f.name for f in view.table.schema().fields if not f.nullable or f.metadata]
+    if said:
+        raise SchemaError(
+            f"the columns of `{view.uri}` change, and {said} are NOT NULL or have comments, which would be lost; "
+            "nothing was written. Add the column to the table first (`DeltaTable.alter.add_columns`), then write "
+            "again"
+        )
 
 
 def _refuse_nulls(view: TableView, added: pl.DataFrame) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from deltalake import CommitProperties, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
 
-from fuse_dagster.core.errors import ConflictError, OutcomeUnknownError, TableStateError
+from fuse_dagster.core.errors import ConflictError, OutcomeUnknownError, TableStateError, first_line
 from fuse_dagster.tables.view import TableView, open_view
 
 APP_ID = "fuse_dagster"
@@ -40,11 +40,13 @@ class Committed:
         version: The table version it made.
         files_added: Data files written.
         bytes_added: Bytes of these files.
+        rows_total: Rows of the table at that version; None where they could not be counted.
     """
 
     version: int
     files_added: int = 0
     bytes_added: int = 0
+    rows_total: int | None = None
 
 
 def attempts(uri: str) -> Iterator[int]:
@@ -98,25 +100,26 @@ def land(
     try:
         commit(properties)
     except (DeltaError, OSError, LostRaceError) as error:
-        landed = _look_up(view, write_id, before, error)
+        newest, landed = _look_up(view, write_id, before, error)
         if landed is not None:
             return landed
-        if isinstance(error, LostRaceError | CommitFailedError):
+        if newest > before:
             raise LostRaceError from error
-        reason = str(error).strip().splitlines()[0]
-        raise TableStateError(f"writing to `{view.uri}` failed, and nothing was written: {reason}") from error
+        raise TableStateError(
+            f"writing to `{view.uri}` failed, and nothing was written: {first_line(error)}"
+        ) from error
     return before + 1 if alone else view.version
 
 
-def _look_up(view: TableView, write_id: str, since: int, error: Exception) -> int | None:
-    """Version in which this write landed after all, by the log; None where it did not."""
+def _look_up(view: TableView, write_id: str, since: int, error: Exception) -> tuple[int, int | None]:
+    """The newest version, and the one in which this write landed after all; None where it did not."""
     try:
         now = open_view(view.uri, view.storage_options)
         recent = now.table.history(now.version - since) if now.version > since else []
     except (TableStateError, DeltaError, OSError) as unreadable:
-        reason = str(error).strip().splitlines()[0]
         raise OutcomeUnknownError(
-            f"the commit to `{view.uri}` failed ({reason}) and its log cannot be read to see whether it landed; once "
-            f"the store answers, look for `{write_id}` in the table's history before repeating"
+            f"the commit to `{view.uri}` failed ({first_line(error)}) and its log cannot be read to see whether it "
+            f"landed; once the store answers, look for `{write_id}` in the table's history before repeating"
         ) from unreadable
-    return next((int(entry["version"]) for entry in recent if entry.get(_WRITE_ID) == write_id), None)
+    landed = (int(entry["version"]) for entry in recent if entry.get(_WRITE_ID) == write_id)
+    return now.version, next(landed, None)

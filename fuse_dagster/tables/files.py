@@ -13,7 +13,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction
 from polars.exceptions import PolarsError
 
-from fuse_dagster.core.errors import TableStateError
+from fuse_dagster.core.errors import TableStateError, first_line
 from fuse_dagster.tables.stats import statistics
 from fuse_dagster.tables.view import TableView, is_local
 
@@ -86,10 +86,9 @@ def _read(view: TableView, path: str, schema: Mapping[str, pl.DataType]) -> pl.D
         ]
         return found.select(columns).collect()
     except (PolarsError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise TableStateError(
-            f"data file `{path}` of `{view.uri}` cannot be read: {reason}. Nothing was written; restore the file, or "
-            "an older version of the table"
+            f"data file `{path}` of `{view.uri}` cannot be read: {first_line(error)}. Nothing was written; restore "
+            "the file, or an older version of the table"
         ) from error
 
 

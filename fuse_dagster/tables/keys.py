@@ -67,8 +67,7 @@ def collapse(
         shown = clash.sort(keys, maintain_order=True).select(*dict.fromkeys([*keys, *differing, *others]))
         named = [name for name in keys if INTERNAL not in name]
         raise KeyValueError(
-            f"{clash.n_unique(keys)} keys `{', '.join(named)}` stand more than once with different values "
-            f"(in {[d for d in differing if INTERNAL not in d]}): {samples(shown, rows=4)}; nothing was written. "
-            f"{remedy}"
+            f"{clash.n_unique(keys)} keys `{', '.join(named)}` stand more than once with different values (in "
+            f"{[d for d in differing if INTERNAL not in d]}): {samples(shown, rows=4)}; nothing was written. {remedy}"
         )
     return batch.unique(keys, keep="first", maintain_order=True), batch.height - batch.n_unique(keys)

@@ -102,8 +102,8 @@ class History:
         effective_column: Column with the time of each row; stored, never tracked. In a snapshot batch each distinct
             value is one complete snapshot.
         sequence_by: For changes: column that orders statements of one key at one time; stored, never tracked.
-        delete_when: For changes: SQL predicate that marks a row as a delete. The columns it reads are stored, but make
-            no version unless `track` names them. Null means no delete.
+        delete_when: For changes: SQL predicate that marks a row as a delete. Null means no delete.
+            The columns it reads are tracked like any other: name an operation code in `ignore`.
         deletes: What a key's absence from a snapshot means. `close` ends it; `ignore` leaves it as it is.
         track: Columns whose changes make a version; by default all that are neither key, time, sequence nor ignored.
         ignore: Columns stored but not tracked: they hold the value of the version's earliest statement.

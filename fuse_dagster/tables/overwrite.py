@@ -9,7 +9,7 @@ from fuse_dagster.tables.actions import create, put
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.equality import same_rows
 from fuse_dagster.tables.modes import Overwrite
-from fuse_dagster.tables.schema import reconcile
+from fuse_dagster.tables.schema import reconcile, refuse_missing, refuse_widened
 from fuse_dagster.tables.slices import refuse_strays
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView
@@ -46,7 +46,10 @@ def _whole(view: TableView, batch: pl.DataFrame, mode: Overwrite) -> tuple[Commi
     """Replace all rows; with `evolve` the table takes the batch's columns as they are."""
     schema = view.schema()
     strict = mode.schema == "strict"
-    typed, _ = reconcile(batch, schema if strict or _only_casts(batch, schema) else {}, policy=mode.schema)
+    typed, change = reconcile(batch, schema if strict or _only_casts(batch, schema) else {}, policy=mode.schema)
+    if strict:
+        refuse_missing(change.missing, "the batch")
+        refuse_widened(view.uri, change.widened)
     if not view.exists:
         return create(view, typed, partition_by=mode.partition_by), Tally(inserted=batch.height)
     replaced = {n: d for n, d in typed.schema.items() if schema.get(n) != d}

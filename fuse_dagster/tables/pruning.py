@@ -29,6 +29,9 @@ def may_reach(files: pl.DataFrame, valid_to: str, since: dt.datetime) -> pl.Expr
 def may_hold(files: pl.DataFrame, keys: pl.DataFrame) -> pl.Expr:
     """Files whose bounds of the first key column meet the batch's.
 
+    Only bounds that every writer states exactly count: those of decimals are doubles in the log, those of timestamps
+    are cut to milliseconds.
+
     Args:
         files: From `TableView.files`.
         keys: The batch's keys.
@@ -38,6 +41,7 @@ def may_hold(files: pl.DataFrame, keys: pl.DataFrame) -> pl.Expr:
     wanted = keys[name]
     if wanted.is_empty():
         return pl.lit(False)
-    if low not in files.columns or files.schema[low] != wanted.dtype or isinstance(wanted.dtype, pl.Datetime):
+    is_exact = wanted.dtype.is_integer() or wanted.dtype in {pl.String, pl.Date}
+    if not is_exact or low not in files.columns or files.schema[low] != wanted.dtype:
         return pl.lit(True)
     return ((pl.col(low) <= wanted.max()) & (pl.col(high) >= wanted.min())).fill_null(True)

@@ -103,6 +103,19 @@ def refuse_missing(missing: Sequence[str], what: str) -> None:
         )
 
 
+def refuse_widened(uri: str, widened: Mapping[str, pl.DataType]) -> None:
+    """Raise where a column's type would grow in a write that cannot do that in one commit.
+
+    Raises:
+        SchemaError: `widened` is not empty.
+    """
+    if widened:
+        raise SchemaError(
+            f"columns {list(widened)} need a wider type than `{uri}` has; overwrite the whole table once with "
+            '`schema="evolve"`, or cast them in the asset. Nothing was written'
+        )
+
+
 def require(columns: Sequence[str], frame: pl.DataFrame, role: str) -> None:
     """Raise where declared columns are not in the batch.
 
@@ -143,8 +156,7 @@ def _mismatch(series: pl.Series, wanted: pl.DataType) -> str:
     return (
         f"column `{series.name}` is {_name(series.dtype)} in the batch but {_name(wanted)} in the table "
         f"({f'values such as {samples(values)}' if values.height else 'null in every row'}); cast it in the input. "
-        "Only widening is done for you: "
-        "int8 to int16 to int32 to int64, float32 to float64, a decimal that grows"
+        "Only widening is done for you: int8 to int16 to int32 to int64, float32 to float64, a decimal that grows"
     )
 
 

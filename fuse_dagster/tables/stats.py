@@ -1,8 +1,9 @@
 """Statistics of a data file, as the Delta protocol words them: they decide which files a reader may skip.
 
 Source: Delta transaction log protocol, "Per-file statistics". A bound that cannot be stated exactly is left out or
-rounded outwards: a file read in vain costs time, a file skipped in error loses rows. Nested columns have none: their
-counts are nested too, and a log entry that says them in another shape makes the whole table unreadable.
+rounded outwards: a file read in vain costs time, a file skipped in error loses rows. Decimals have
+no bounds, because a JSON number is a double to most readers. Nested columns have no statistics at all: their counts are
+nested too, and a log entry that says them in another shape makes the whole table unreadable.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
 _BOUNDED = (
-    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Date, pl.Datetime, pl.Decimal,
+    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Date, pl.Datetime,
 )  # fmt: skip
 _LONGEST_TEXT = 64
 
@@ -50,20 +50,13 @@ def _bounds(low: Any, high: Any, *, has_nan: bool) -> tuple[Any, Any] | None:
         return None
     if isinstance(low, str):
         return (low, high) if max(len(low), len(high)) <= _LONGEST_TEXT else None
-    if isinstance(low, float | Decimal):
-        return _exact(low, high)
+    if isinstance(low, float):
+        return (low, high) if math.isfinite(low) and math.isfinite(high) else None
     if isinstance(low, dt.datetime):
         return _time(low), _time(high, up=True)
     if isinstance(low, dt.date):
         return low.isoformat(), high.isoformat()
     return low, high
-
-
-def _exact(low: float | Decimal, high: float | Decimal) -> tuple[float, float] | None:
-    """JSON numbers are finite, and doubles to most readers: state a bound only where a double holds it."""
-    if all(math.isfinite(bound) and float(bound) == bound for bound in (low, high)):
-        return float(low), float(high)
-    return None
 
 
 def _time(value: dt.datetime, *, up: bool = False) -> str:

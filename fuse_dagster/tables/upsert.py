@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from fuse_dagster.tables.actions import Swap, swap
-from fuse_dagster.tables.commit import Committed, next_transaction
+from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.equality import same
 from fuse_dagster.tables.files import ROW, read_rows
 from fuse_dagster.tables.keys import collapse, refuse_bad_keys
@@ -49,7 +49,7 @@ def upsert(view: TableView, batch: pl.DataFrame, mode: Upsert) -> tuple[Committe
     plan = Swap(rows, removed, added, schema, bool(change))
     if view.exists and plan.is_empty:
         return None, tally
-    return swap(view, plan, transaction=next_transaction(view)), tally
+    return swap(view, plan), tally
 
 
 def _compare(

@@ -62,7 +62,6 @@ def write(
         batch = to_batch(data)
         committed, view, tally = _commit(table, batch, mode, storage_options)
     version = view.version if committed is None else committed.version
-    after = view if committed is None else open_view(table, storage_options)
     counted = tally.inserted + tally.updated + tally.duplicates + tally.closing_rows
     return WriteResult(
         version=None if committed is None else version,
@@ -74,7 +73,7 @@ def write(
         duplicates=tally.duplicates,
         closed=tally.closed,
         deleted=tally.deleted,
-        rows_total=after.count_rows() if after.exists else 0,
+        rows_total=committed.rows_total if committed is not None else view.count_rows() if view.exists else 0,
         files_added=0 if committed is None else committed.files_added,
         bytes_added=0 if committed is None else committed.bytes_added,
         seconds=time.perf_counter() - started,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fuse_dagster.core.errors import (
     TableStateError,
     TimeValueError,
 )
-from fuse_dagster.tables import History, as_of, current, write
+from fuse_dagster.tables import History, Upsert, as_of, current, write
 
 JAN, FEB, MAR = (dt.datetime(2024, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3))
 
@@ -263,10 +264,14 @@ def test_a_known_statement_is_corrected_only_on_request(tmp_path: Path) -> None:
     assert pl.read_delta(str(tmp_path / "t"))["v"].to_list() == [2]
 
 
-def test_the_operation_column_makes_no_version(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ignore", "operations"), [([], ["I", "U"]), (["op"], ["I"])])
+def test_an_operation_code_makes_versions_unless_ignored(
+    tmp_path: Path, ignore: list[str], operations: list[str]
+) -> None:
     feed = pl.DataFrame({"k": ["a", "a"], "v": [1, 1], "op": ["I", "U"], "at": [JAN, FEB]})
-    write(tmp_path / "t", feed, History(keys=["k"], source="changes", effective_column="at", delete_when="op = 'D'"))
-    assert pl.read_delta(str(tmp_path / "t"))["op"].to_list() == ["I"]
+    mode = History(keys=["k"], source="changes", effective_column="at", delete_when="op = 'D'", ignore=ignore)
+    write(tmp_path / "t", feed, mode)
+    assert pl.read_delta(str(tmp_path / "t")).sort("valid_from")["op"].to_list() == operations
 
 
 def test_a_predicate_that_reads_nothing_known_is_refused(tmp_path: Path) -> None:
@@ -313,3 +318,56 @@ def test_a_snapshot_before_all_others_is_counted_against_the_next(table: Path) -
     result = write(table, earlier, at(JAN - dt.timedelta(days=1)))
     assert (result.inserted, result.updated, result.unchanged, result.closed) == (1, 1, 1, 1)
     assert write(table, earlier, at(JAN - dt.timedelta(days=1))).unchanged == 3
+
+
+def test_a_lost_segment_of_facts_is_an_error(tmp_path: Path) -> None:
+    feed = pl.DataFrame({"k": ["a", "a"], "v": [1, 1], "at": [JAN, FEB]})
+    mode = History(keys=["k"], source="changes", effective_column="at")
+    write(tmp_path / "t", feed, mode)
+    [segment] = (tmp_path / "t/_fuse").glob("*.facts.parquet")
+    segment.unlink()
+    with pytest.raises(TableStateError, match="is gone or damaged"):
+        write(tmp_path / "t", feed.with_columns(at=pl.lit(MAR)).unique(), mode)
+
+
+def test_an_upserted_table_is_not_taken_for_a_history(tmp_path: Path) -> None:
+    write(tmp_path / "t", snapshot(a=1), Upsert(keys="k"))
+    write(tmp_path / "t", snapshot(a=2), Upsert(keys="k"))
+    with pytest.raises(TableStateError, match="no history was written to"):
+        write(tmp_path / "t", snapshot(a=1), at(JAN))
+
+
+def test_long_decimals_find_their_version(tmp_path: Path) -> None:
+    key = pl.Series("k", [Decimal("1234567890123456.78"), Decimal("9007199254740993.01")], dtype=pl.Decimal(30, 2))
+    feed = pl.DataFrame({"k": key, "v": [1, 1], "at": [JAN, JAN]})
+    mode = History(keys=["k"], source="changes", effective_column="at")
+    write(tmp_path / "t", feed, mode)
+    later = feed.with_columns(v=2, at=pl.lit(FEB))
+    assert write(tmp_path / "t", later, mode).updated == 2
+    assert current(tmp_path / "t").collect().height == 2
+
+
+def test_the_guard_says_where_the_snapshot_came_from(tmp_path: Path) -> None:
+    first = snapshot(a=1, b=2, c=3).with_columns(_file=pl.lit("one.csv"))
+    write(tmp_path / "t", first, at(JAN, ignore=["_file"]))
+    with pytest.raises(DeleteGuardError, match=r"the snapshot's first row says \(_file='two.csv'\)"):
+        write(tmp_path / "t", first.head(1).with_columns(_file=pl.lit("two.csv")), at(FEB, ignore=["_file"]))
+
+
+def test_the_same_statement_corrected_more_than_once(tmp_path: Path) -> None:
+    mode = History(
+        keys=["k"], source="changes", effective_column="at", delete_when="v IS NULL", on_correction="replace"
+    )
+    for batch in (
+        [("a", 1, JAN), ("a", 1, FEB)],
+        [("a", None, FEB)],
+        [("a", 5, FEB)],
+        [("a", 1, FEB)],
+        [("a", 2, JAN)],
+    ):
+        frame = pl.DataFrame(
+            batch, schema={"k": pl.String, "v": pl.Int64, "at": pl.Datetime("us", "UTC")}, orient="row"
+        )
+        write(tmp_path / "t", frame, mode)
+    found = pl.read_delta(str(tmp_path / "t")).sort("valid_from").select("v", "valid_from", "valid_to").rows()
+    assert found == [(2, JAN, FEB), (1, FEB, None)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Field, Schema, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -269,3 +270,38 @@ def test_masked_values_stay_out_of_errors(tmp_path: Path, frame: pl.DataFrame, m
         write(tmp_path / "t", frame, mode, masked=["pin"])
     said = "".join(str(error) for error in (caught.value, caught.value.__cause__, caught.value.__context__))
     assert SECRET not in said
+
+
+def test_strict_holds_for_the_whole_table_too(tmp_path: Path) -> None:
+    write(tmp_path / "t", pl.DataFrame({"a": [1], "b": [1]}, schema={"a": pl.Int32, "b": pl.Int32}), Append())
+    for frame, message in (
+        (pl.DataFrame({"a": [1]}, schema={"a": pl.Int32}), "lacks"),
+        (pl.DataFrame({"a": [1], "b": [1]}), "wider type"),
+        (pl.DataFrame({"a": [1], "b": [1], "c": [1]}), "new column `c`"),
+    ):
+        with pytest.raises(SchemaError, match=message):
+            write(tmp_path / "t", frame, Overwrite(schema="strict"))
+    assert DeltaTable(str(tmp_path / "t")).version() == 0
+
+
+def test_a_refused_commit_is_no_lost_race(tmp_path: Path) -> None:
+    write_deltalake(str(tmp_path / "t"), pl.DataFrame({"a": [1]}), configuration={"delta.appendOnly": "true"})
+    with pytest.raises(TableStateError, match="nothing was written"):
+        write(tmp_path / "t", pl.DataFrame({"a": [2]}), Overwrite())
+
+
+def test_a_new_column_does_not_lift_not_null(tmp_path: Path) -> None:
+    schema = Schema([Field("k", "long", nullable=False), Field("v", "long")])
+    DeltaTable.create(str(tmp_path / "t"), schema=schema)
+    write(tmp_path / "t", pl.DataFrame({"k": [1], "v": [1]}), Upsert(keys="k"))
+    with pytest.raises(SchemaError, match="NOT NULL or have comments"):
+        write(tmp_path / "t", pl.DataFrame({"k": [2], "v": [1], "new": [1]}), Upsert(keys="k"))
+    assert [field.nullable for field in DeltaTable(str(tmp_path / "t")).schema().fields] == [False, True]
+
+
+@pytest.mark.parametrize("digits", ["1234567890123456.78", "9007199254740993.01", "99999999999999999999.99"])
+def test_upsert_finds_long_decimals(tmp_path: Path, digits: str) -> None:
+    frame = pl.DataFrame({"k": [Decimal(digits)], "v": [1]}, schema={"k": pl.Decimal(30, 2), "v": pl.Int64})
+    write(tmp_path / "t", frame, Upsert(keys="k"))
+    assert write(tmp_path / "t", frame.with_columns(v=2), Upsert(keys="k")).updated == 1
+    assert read(tmp_path / "t").height == 1

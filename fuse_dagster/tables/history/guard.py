@@ -37,8 +37,9 @@ def guard_deletes(
             raise DeleteGuardError(
                 f"the snapshot of {where.at.isoformat()} has {batch.height} keys; {neighbour}, {absent.height} of "
                 f"{full.height} keys are absent ({absent.height / full.height:.1%}; at the most {highest:.1%}), as "
-                f"{samples(absent)}. {_usual_sign(by)}; nothing was written. Deliver the snapshot again, or raise "
-                "`max_delete_fraction` for this one if so many keys did end"
+                f"{samples(absent)}{_delivered(batch, shape)}. {_usual_sign(by)}; nothing was written. Deliver the "
+                "snapshot again, or, if so many keys did end, raise `max_delete_fraction` in the declaration until "
+                "it is loaded"
             )
 
 
@@ -54,6 +55,12 @@ def _neighbours(
     if where.until is not None:
         after = rows.filter(shape.covering(where.until)).select(shape.keys)
         yield f"from the next one, of {where.until.isoformat()}", keys, after
+
+
+def _delivered(batch: pl.DataFrame, shape: Shape) -> str:
+    """Where the snapshot came from, as far as columns say so that are stored but not tracked, as a file's name."""
+    beside = [name for name in batch.columns if name not in {*shape.keys, *shape.tracked}]
+    return f"; the snapshot's first row says {samples(batch.select(beside), rows=1)}" if beside else ""
 
 
 def _usual_sign(by: str | None) -> str:

@@ -171,9 +171,12 @@ def read_facts(view: TableView, manifest: Manifest, keys: pl.DataFrame, on: Sequ
     """
     parts = [keys.clear()]
     for name in manifest.segments:
-        found = pl.scan_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=dict(view.storage_options) or None)
+        found = _scan(view, name)
         wanted = found.join(keys.lazy().select(on).unique(), on=list(on), how="semi") if on else found
-        parts.append(wanted.select(keys.columns).cast(dict(keys.schema)).collect())  # type: ignore[arg-type]
+        try:
+            parts.append(wanted.select(keys.columns).cast(dict(keys.schema)).collect())  # type: ignore[arg-type]
+        except (OSError, PolarsError) as error:
+            raise _gone(view, name) from error
     return pl.concat(parts)
 
 
@@ -181,11 +184,7 @@ def _read(view: TableView, transaction: int) -> Manifest:
     try:
         raw = json.loads(_scan(view, _manifest_name(transaction)).collect()[_CONTENT].item())
     except (OSError, ValueError, PolarsError) as error:
-        raise TableStateError(
-            f"the memory of the history `{view.uri}` (`{FOLDER}/{_manifest_name(transaction)}`) is gone or damaged, "
-            "so a late batch could not be placed rightly. Nothing was written; restore the folder from a backup, or "
-            "load the history anew into an empty place"
-        ) from error
+        raise _gone(view, _manifest_name(transaction)) from error
     if raw.get("format") != _FORMAT:
         raise TableStateError(
             f"the memory of `{view.uri}` has format {raw.get('format')}, this version knows {_FORMAT}; "
@@ -193,6 +192,14 @@ def _read(view: TableView, transaction: int) -> Manifest:
         )
     snapshots = tuple(Snapshot(s["at"], tuple(s["columns"])) for s in raw["snapshots"])
     return Manifest(**{**raw, "snapshots": snapshots, "segments": tuple(raw["segments"])})
+
+
+def _gone(view: TableView, name: str) -> TableStateError:
+    return TableStateError(
+        f"the memory of the history `{view.uri}` (`{FOLDER}/{name}`) is gone or damaged, so a late batch could not be "
+        "placed rightly. Nothing was written; copy the table's folder, `_fuse` included, back from a backup, or load "
+        "the history anew into an empty place"
+    )
 
 
 def _refuse_other_declaration(view: TableView, was: dict[str, Any], now: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -46,14 +46,13 @@ class Prepared:
     shape: Shape
 
 
-def prepare(view: TableView, batch: pl.DataFrame, mode: History, *, untracked: Sequence[str] = ()) -> Prepared:
+def prepare(view: TableView, batch: pl.DataFrame, mode: History) -> Prepared:
     """Check a batch against a declaration and a table, before any data file is read.
 
     Args:
         view: The opened table, or its absence.
         batch: Rows x columns, Delta types.
         mode: The declaration.
-        untracked: Columns that make no version unless `track` names them.
 
     Raises:
         SchemaError: A declared column is missing, a type does not fit, or a name is reserved.
@@ -69,7 +68,7 @@ def prepare(view: TableView, batch: pl.DataFrame, mode: History, *, untracked: S
     roles = {"track": mode.track or (), "ignore": mode.ignore}
     for role, columns in roles.items():
         require(columns, pl.DataFrame(schema=business), role)
-    special = {*mode.keys, *mode.ignore, mode.effective_column, mode.sequence_by, *untracked}
+    special = {*mode.keys, *mode.ignore, mode.effective_column, mode.sequence_by}
     tracked = mode.track if mode.track is not None else [name for name in business if name not in special]
     full = typed.select(
         (pl.col(name).cast(dtype) if name in typed.columns else pl.lit(None, dtype=dtype)).alias(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 from polars.exceptions import PolarsError
 
-from fuse_dagster.core.errors import ConfigError, KeyValueError, SchemaError
+from fuse_dagster.core.errors import ConfigError, KeyValueError, SchemaError, TimeValueError, first_line
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history import memory
@@ -34,8 +34,8 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     Raises:
         FuseError: See `History`; nothing was written then.
     """
-    deleted, read = _deletes(batch, mode)
-    prepared = prepare(view, batch, mode, untracked=read)
+    deleted = _deletes(batch, mode)
+    prepared = prepare(view, batch, mode)
     refuse_missing(prepared.change.missing, "the batch")
     columns = Columns(
         prepared.shape,
@@ -70,23 +70,22 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     )
 
 
-def _deletes(batch: pl.DataFrame, mode: History) -> tuple[pl.Series, list[str]]:
-    """Which rows are deletes, and the columns that say so."""
+def _deletes(batch: pl.DataFrame, mode: History) -> pl.Series:
+    """Which rows are deletes."""
     if mode.delete_when is None:
-        return pl.Series(DELETED, [False]).new_from_index(0, batch.height), []
+        return pl.Series(DELETED, [False]).new_from_index(0, batch.height)
     try:
         predicate = pl.sql_expr(mode.delete_when)
-        read = predicate.meta.root_names()
-        require(read, batch, "delete_when")
+        require(predicate.meta.root_names(), batch, "delete_when")
         marked = batch.select(predicate.fill_null(False).alias(DELETED)).to_series()
     except PolarsError as error:
         raise ConfigError(
-            f"`delete_when` is `{mode.delete_when}`, which cannot be evaluated: {str(error).splitlines()[0]}; "
+            f"`delete_when` is `{mode.delete_when}`, which cannot be evaluated: {first_line(error)}; "
             "give a SQL predicate over the batch's columns, such as `op = 'D'`"
         ) from error
     if marked.dtype != pl.Boolean:
         raise ConfigError(f"`delete_when` is `{mode.delete_when}`, which is {marked.dtype}; give a SQL predicate")
-    return marked, read
+    return marked
 
 
 def _statements(prepared: Prepared, deleted: pl.Series) -> pl.DataFrame:
@@ -99,7 +98,7 @@ def _statements(prepared: Prepared, deleted: pl.Series) -> pl.DataFrame:
             0, batch.height
         )
     else:
-        raise ConfigError("a snapshot needs the time from which it holds: give `effective_at` or `effective_column`")
+        raise TimeValueError("a snapshot needs the time from which it holds: give `effective_at` or `effective_column`")
     return batch.with_columns(at.alias(AT), _sequence(prepared), deleted.alias(DELETED))
 
 
