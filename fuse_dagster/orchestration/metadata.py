@@ -22,6 +22,7 @@ from deltalake.schema import ArrayType, MapType, StructType
 
 from fuse_dagster.engines.local.reading import open_table, scan
 from fuse_dagster.orchestration.writing import partition_slice
+from fuse_dagster.tables import Overwrite
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -62,7 +63,7 @@ def describe_write(target: Target, result: WriteResult, *, lake: Connector, log:
         Metadata by its documented name. Counts are ints, so that Dagster plots them.
     """
     found: dict[str, Any] = {
-        **_counts(target, result),
+        **_counts(result),
         URI: target.uri,
         TABLE_NAME: ".".join(target.asset.path),
         STORAGE_KIND: "deltalake",
@@ -74,6 +75,7 @@ def describe_write(target: Target, result: WriteResult, *, lake: Connector, log:
         "schema_changes": "; ".join(result.schema_changes) or "none",
     }
     parts: dict[str, Callable[[], Any]] = {
+        PARTITION_ROW_COUNT: lambda: _partition_rows(target, result),
         COLUMN_SCHEMA: lambda: column_schema(_opened(target), target.declaration),
         COLUMN_LINEAGE: lambda: column_lineage(target, lake),
         "preview": lambda: MetadataValue.md(preview(_rows(target), target.declaration.masked)),
@@ -187,13 +189,22 @@ def _role(declared: Declaration, column: str) -> str | None:
     return next((role for role in roles if history and getattr(history, role) == column), None)
 
 
-def _counts(target: Target, result: WriteResult) -> dict[str, int]:
-    counts = {ROW_COUNT: result.rows_total}
-    if target.definition is not None and len(target.keys) == 1:
-        # Of several partitions only the sum is known, and each of their events would show it as its own.
-        counts[PARTITION_ROW_COUNT] = result.rows_in - result.duplicates
+def _counts(result: WriteResult) -> dict[str, int]:
     names = ("rows_in", "inserted", "updated", "unchanged", "closed", "deleted", "duplicates", "rejected")
-    return counts | {name: getattr(result, name) for name in names}
+    return {ROW_COUNT: result.rows_total, **{name: getattr(result, name) for name in names}}
+
+
+def _partition_rows(target: Target, result: WriteResult) -> int | None:
+    """Rows of the partition that was written; None where it is no slice of the table."""
+    # Of several partitions only the sum is known, and each of their events would show it as its own.
+    if len(target.keys) != 1 or not target.declaration.has_slices:
+        return None
+    if isinstance(target.declaration.mode, Overwrite):
+        return result.rows_in - result.duplicates
+    frame = scan(target.uri, version=result.table_version, storage_options=target.storage_options or None)
+    schema = frame.collect_schema()
+    where = partition_slice(target, schema)
+    return None if where is None else int(frame.filter(where.matches(schema)).select(pl.len()).collect().item())
 
 
 def _opened(target: Target) -> DeltaTable:

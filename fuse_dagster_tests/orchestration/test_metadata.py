@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 
 from fuse_dagster import Column, delta_table, history_table, sql_model
 from fuse_dagster.orchestration.metadata import preview
-from fuse_dagster.tables import Append, Upsert
+from fuse_dagster.tables import Append, Upsert, WriteMode
 from fuse_dagster_tests.orchestration.helpers import Lake, metadata
 
 STATIC = dg.StaticPartitionsDefinition(["20240101", "20240201"])
@@ -165,6 +165,31 @@ def test_a_partition_counts_its_own_rows_and_the_table_all(lake: Lake) -> None:
     found = metadata(lake.run([partitioned], partition="20240201"), "partitioned")
     assert (found["dagster/partition_row_count"], found["dagster/row_count"]) == (2, 4)
     assert "20240101" not in found["preview"]
+
+
+@pytest.mark.parametrize(("mode", "rows"), [(Append(), 4), (Upsert(keys=["k"]), 3)], ids=["append", "upsert"])
+def test_a_partition_that_grows_counts_what_it_held_before(mode: WriteMode, rows: int, lake: Lake) -> None:
+    frames = iter([pl.DataFrame({"k": keys}) for keys in ([1, 2], [2, 3], [9])])
+
+    @delta_table(mode=mode, partitions_def=STATIC, partition_by="p")
+    def table(context) -> pl.DataFrame:  # type: ignore[no-untyped-def]
+        return next(frames).with_columns(p=pl.lit(context.partition_key))
+
+    lake.run([table], partition="20240101")
+    found = metadata(lake.run([table], partition="20240101"), "table")
+    assert (found["dagster/partition_row_count"], found["dagster/row_count"]) == (rows, rows)
+    found = metadata(lake.run([table], partition="20240201"), "table")
+    assert (found["dagster/partition_row_count"], found["dagster/row_count"]) == (1, rows + 1)
+
+
+def test_a_batch_that_is_no_slice_counts_no_rows_of_its_partition(lake: Lake) -> None:
+    @delta_table(mode=Append(), partitions_def=STATIC)
+    def table() -> pl.DataFrame:
+        return pl.DataFrame({"k": [1]})
+
+    for asset, name in ((table, "table"), (history, "history")):
+        found = metadata(lake.run([asset], partition="20240101"), name)
+        assert "dagster/partition_row_count" not in found
 
 
 def test_schema_changes_are_said(lake: Lake) -> None:
