@@ -85,7 +85,6 @@ class HistoryOptions(AssetOptions, total=False):
     allow_empty: bool
     restatements: Any
     on_correction: Any
-    missing_column: Any
     timezone: str | None
     schema: Any
     valid_from: str

@@ -1,5 +1,7 @@
 """The decorators: what they hand on, what they declare, and which declarations fail when the module loads."""
 
+import inspect
+from dataclasses import fields
 from datetime import timedelta
 
 import dagster as dg
@@ -8,6 +10,7 @@ import pytest
 
 from fuse_dagster import Column, delta_table, history_table
 from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.orchestration.assets import AssetOptions, HistoryOptions
 from fuse_dagster.orchestration.declarations import Declaration, read_declaration, sole_asset, write_declaration
 from fuse_dagster.tables import Append, History, Overwrite, Upsert
 
@@ -115,6 +118,17 @@ def test_every_problem_of_metadata_is_told_at_once() -> None:
         "$.partition_by and its alias $.partition_expr are both there",
     ):
         assert part in message
+
+
+def test_a_history_has_every_option_of_the_write_mode_and_no_other() -> None:
+    own = HistoryOptions.__annotations__.keys() - AssetOptions.__annotations__.keys()
+    named = {
+        name
+        for name, parameter in inspect.signature(history_table).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert own == {entry.name for entry in fields(History)} - {"keys", "effective_at"}
+    assert named == {"keys", "effective_format", "partition_by", "columns", "lineage"}
 
 
 def declare_history(**options: object) -> None:
