@@ -30,7 +30,7 @@ from fuse_dagster.orchestration.writing import refuse_nested, write_target
 class DeltaIOManager(ConfigurableIOManager):
     """Stores assets as Delta tables: each at `lake.uri(*asset_key.path)`, written the way the asset declares.
 
-    What a function returns may be a polars DataFrame or LazyFrame, a pandas DataFrame, an Arrow Table or
+    What a function returns may be a polars DataFrame or LazyFrame, a pandas DataFrame, an Arrow Table, RecordBatch or
     RecordBatchReader, or a DuckDB relation; the annotation of an input chooses among the same (a LazyFrame without
     one). The write mode is that of the asset's metadata or decorator; by default the asset's partition, or the table,
     is replaced. What an input may ask for: `ReadOptions`.

@@ -140,6 +140,13 @@ def _to_table(frame: pl.LazyFrame) -> Any:
     return frame.collect().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
+def _to_record_batch(frame: pl.LazyFrame) -> Any:
+    import pyarrow as pa
+
+    # A table without rows has no batches, so the one batch is not taken from among them.
+    return pa.RecordBatch.from_struct_array(_to_table(frame).to_struct_array().combine_chunks())
+
+
 _HUGE = frozenset({"HUGEINT", "UHUGEINT"})
 
 _CONVERTERS: dict[tuple[str, str], Callable[[Any], pl.DataFrame]] = {
@@ -155,6 +162,7 @@ _PRODUCERS: dict[str, Callable[[pl.LazyFrame], Any]] = {
     "polars.DataFrame": lambda frame: frame.collect(),
     "pandas.DataFrame": _to_pandas,
     "pyarrow.Table": _to_table,
+    "pyarrow.RecordBatch": _to_record_batch,
     "pyarrow.RecordBatchReader": lambda frame: _to_table(frame).to_reader(),
     "duckdb.DuckDBPyRelation": to_relation,
 }

@@ -35,14 +35,18 @@ def test_every_accepted_type_becomes_the_same_polars_frame(kind: str) -> None:
     assert to_polars(as_every_type()[kind]).equals(ROWS)
 
 
-@pytest.mark.parametrize(
-    "wanted",
-    [pl.DataFrame, pl.LazyFrame, pd.DataFrame, pa.Table, pa.RecordBatchReader, duckdb.DuckDBPyRelation],
-)
-def test_every_annotation_gives_its_type_with_the_same_rows(wanted: type) -> None:
+@pytest.mark.parametrize("kind", list(as_every_type()))
+def test_every_accepted_type_is_an_annotation_that_gives_the_same_rows(kind: str) -> None:
+    wanted = type(as_every_type()[kind])
     given = from_polars(ROWS.lazy(), wanted)
     assert isinstance(given, wanted)
     assert to_polars(given).equals(ROWS)
+
+
+@pytest.mark.parametrize("wanted", [pa.Table, pa.RecordBatch, pa.RecordBatchReader])
+@pytest.mark.parametrize("frame", [ROWS.clear(), pl.concat([ROWS, ROWS], rechunk=False)], ids=["no rows", "chunks"])
+def test_arrow_keeps_columns_without_rows_and_rows_in_chunks(wanted: type, frame: pl.DataFrame) -> None:
+    assert to_polars(from_polars(frame.lazy(), wanted)).equals(frame)
 
 
 @pytest.mark.parametrize("wanted", [None, Any, object, pl.LazyFrame | None])
