@@ -65,8 +65,8 @@ def effective_at(declared: Declaration, definition: PartitionsDefinition[str], k
         key: The partition.
 
     Returns:
-        The start of a time partition, UTC; otherwise what the key says: a date, or a time, naive where the format has
-        no zone.
+        The start of a time partition, UTC; otherwise what the key says: a time where the format has a clock or a zone
+        (naive without a zone), or else a date.
 
     Raises:
         ConfigError: The key can't be read as a time.
@@ -89,7 +89,7 @@ def effective_at(declared: Declaration, definition: PartitionsDefinition[str], k
     except ValueError as error:
         msg = f"The partition key `{key}` is no time of the format `{layout}`. Correct the key or `effective_format`."
         raise ConfigError(msg) from error
-    return parsed if _CLOCK.search(layout) else parsed.date()
+    return parsed if parsed.tzinfo is not None or _CLOCK.search(layout) else parsed.date()
 
 
 def name_function(function: EffectiveFunction) -> str:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 from deltalake import DeltaTable
 
-from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.core.errors import ConfigError, FuseError
 from fuse_dagster.core.naming import listing
-from fuse_dagster.engines.local.frames import to_polars
 from fuse_dagster.orchestration.effective import effective_at, needs_time
 from fuse_dagster.orchestration.partitions import physical_columns, slice_of
 from fuse_dagster.tables import Append, History, Overwrite, WriteMode, WriteResult, write
+from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.samples import masking
 from fuse_dagster.tables.slices import refuse_strays
 
@@ -50,12 +50,30 @@ def write_target(target: Target, data: object) -> WriteResult:
 
 def _write(target: Target, data: object) -> WriteResult:
     if isinstance(target.declaration.mode, History):
-        return _total([write_one(target, frame, mode) for frame, mode in _batches(target, data)])
+        return _total(list(_write_batches(target, data)))
     if isinstance(data, Mapping):
         msg = f"`{target.asset.to_user_string()}` returned a map. Only the batches of a history come as one."
         raise ConfigError(msg)
-    frame = to_polars(data)
+    # A slice is told in the table's types: a category of pandas, say, is text there.
+    frame = to_batch(data)
     return write_one(target, frame, _sliced(target, frame))
+
+
+def _write_batches(target: Target, data: object) -> Iterator[WriteResult]:
+    """Write the batches of a history one by one; each is a commit of its own."""
+    done: list[str] = []
+    for key, frame, mode in _batches(target, data):
+        try:
+            yield write_one(target, frame, mode)
+        except FuseError as error:
+            if not done:
+                raise
+            msg = (
+                f"The batch of `{key}` failed: {error}\nThe batches of {listing(done)} before it were "
+                "committed; a re-run changes nothing in them."
+            )
+            raise type(error)(msg) from error
+        done.append(key)
 
 
 def refuse_nested(target: Target, lake: Connector) -> None:
@@ -103,19 +121,20 @@ def _sliced(target: Target, frame: pl.DataFrame) -> WriteMode:
     return replace(narrowed, where=where) if isinstance(narrowed, Overwrite) else narrowed
 
 
-def _batches(target: Target, data: object) -> Iterator[tuple[object, History]]:
-    """The batches of a history, each with its time, in the order in which they hold."""
+def _batches(target: Target, data: object) -> Iterator[tuple[str, object, History]]:
+    """The batches of a history, each with its partition and its time, in the order in which they hold."""
     mode = target.declaration.history
     assert mode is not None
+    whole = listing(target.keys)
     if not needs_time(target.declaration):
-        yield data, mode
+        yield whole, data, mode
     elif target.definition is None:
         # Every run would state all rows again at a new time; remembering each would cost more than it could tell.
-        yield data, replace(mode, effective_at=target.run_created, restatements="forget")
+        yield whole, data, replace(mode, effective_at=target.run_created, restatements="forget")
     else:
         frames = _by_partition(target, target.definition, data)
         for moment, key in _in_order(target, target.definition):
-            yield frames[key], replace(mode, effective_at=moment)
+            yield key, frames[key], replace(mode, effective_at=moment)
 
 
 def _in_order(target: Target, definition: PartitionsDefinition[str]) -> list[tuple[datetime | date, str]]:
@@ -154,7 +173,7 @@ def _by_partition(target: Target, definition: PartitionsDefinition[str], data: o
             "a map from partition key to frame, or name in `partition_by` the column that says whose batch a row is."
         )
         raise ConfigError(msg)
-    frame = to_polars(data)
+    frame = to_batch(data)
     refuse_strays(frame, slice_of(target.keys, definition, by, frame.schema))
     return {
         key: frame.filter(slice_of([key], definition, by, frame.schema).matches(frame.schema)) for key in target.keys

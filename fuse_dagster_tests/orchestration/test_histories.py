@@ -138,6 +138,59 @@ def test_a_range_whose_batches_cannot_be_told_apart_is_refused(value: Any, why: 
     assert not (lake.root / "history").exists()
 
 
+@pytest.mark.parametrize("one_frame", [True, False], ids=["one frame", "a map"])
+def test_a_refused_batch_says_which_ones_before_it_were_committed(one_frame: bool, lake: Lake) -> None:
+    good = {key: snapshot(key).with_columns(release=pl.lit(key)) for key in SNAPSHOTS}
+    bad = good | {"20240301": good["20240301"].with_columns(k=pl.lit("a"))}
+    frames = iter([bad, good])
+
+    def value(_: list[str]) -> object:
+        found = next(frames)
+        return pl.concat(found.values()) if one_frame else found
+
+    history = ranged(value, partition_by="release", ignore=["release"])
+    with pytest.raises(StepFailedError) as caught:
+        lake.run([history], range_=("20240101", "20240301"))
+    message = str(caught.value)
+    assert "KeyValueError: The batch of `20240301` failed: " in message
+    assert "The batches of `20240101`, `20240201` before it were committed; a re-run changes nothing in them." in message
+    assert lake.version("history") == 1
+    lake.run([history], range_=("20240101", "20240301"))
+    assert lake.version("history") == 2
+    assert versions(lake) == HISTORY
+
+
+def test_a_refused_batch_that_is_the_first_says_no_more_than_why(lake: Lake) -> None:
+    history = ranged(lambda keys: {key: pl.DataFrame({"k": ["a", "a"], "v": ["1", "2"]}) for key in keys})
+    with pytest.raises(StepFailedError) as caught:
+        lake.run([history], range_=("20240101", "20240301"))
+    assert "committed" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [pl.Categorical(), pl.Enum(list(SNAPSHOTS))])
+def test_batches_are_told_apart_by_a_category(kind: pl.DataType, lake: Lake) -> None:
+    history = ranged(
+        lambda keys: pl.concat(snapshot(key).with_columns(release=pl.lit(key)) for key in keys).cast({"release": kind}),
+        partition_by="release",
+        ignore=["release"],
+    )
+    lake.run([history], range_=("20240101", "20240301"))
+    assert versions(lake) == HISTORY
+
+
+def test_a_zone_in_a_format_without_a_clock_counts(lake: Lake) -> None:
+    @history_table(
+        keys=["k"],
+        partitions_def=dg.StaticPartitionsDefinition(["2024-01-01+0200"]),
+        effective_format="%Y-%m-%d%z",
+    )
+    def history() -> pl.DataFrame:
+        return snapshot("20240101")
+
+    lake.run([history], partition="2024-01-01+0200")
+    assert set(lake.rows("history")["valid_from"]) == {datetime(2023, 12, 31, 22, tzinfo=UTC)}
+
+
 def test_two_keys_of_one_time_are_refused(lake: Lake) -> None:
     @history_table(
         keys=["k"],

@@ -12,6 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from fuse_dagster import DeltaIOManager, DeltaTables, Local, delta_table
 from fuse_dagster.engines.local.frames import to_polars
+from fuse_dagster.tables import Append, Overwrite, Upsert, WriteMode
 from fuse_dagster_tests.orchestration.helpers import Lake, StepFailedError, errors, metadata
 
 ROWS = pl.DataFrame({"n": [1, 2, 3], "s": ["x", None, "z"]})
@@ -368,6 +369,27 @@ def test_rows_of_another_partition_are_refused_by_append_and_upsert_too(lake: La
         with pytest.raises(StepFailedError, match=r"1 of 2 rows do not belong to the partition.* by `p`: .p='b', k=2"):
             lake.run([table], partition="a")
         assert not (lake.root / "t").exists()
+
+
+@pytest.mark.parametrize("mode", [Overwrite(), Append(), Upsert(keys=["v"])], ids=lambda mode: type(mode).__name__)
+@pytest.mark.parametrize("kind", ["pandas", "categorical", "enum"])
+def test_a_category_decides_a_partition_as_its_text_does(mode: WriteMode, kind: str, lake: Lake) -> None:
+    def category(value: str) -> object:
+        frame = pl.DataFrame({"p": [value], "v": [1]})
+        if kind == "pandas":
+            return frame.to_pandas().astype({"p": "category"})
+        return frame.cast({"p": pl.Categorical() if kind == "categorical" else pl.Enum(["a", "b"])})
+
+    given = iter([category("a"), category("a")])
+
+    @delta_table(mode=mode, partitions_def=dg.StaticPartitionsDefinition(["a", "b"]), partition_by="p")
+    def table():  # type: ignore[no-untyped-def]
+        return next(given)
+
+    lake.run([table], partition="a")
+    assert lake.rows("table").rows() == [("a", 1)]
+    with pytest.raises(StepFailedError, match="do not belong to the partition"):
+        lake.run([table], partition="b")
 
 
 def test_schema_evolution_reads_null_in_older_files(lake: Lake) -> None:
