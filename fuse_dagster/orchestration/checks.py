@@ -16,6 +16,7 @@ from fuse_dagster.quality.expectations import Expectation, Outcome, history_inva
 def table_checks(
     asset: dg.AssetsDefinition,
     *expectations: Expectation,
+    key: dg.AssetKey | None = None,
     blocking: bool = False,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
     name: str = "checks",
@@ -29,6 +30,7 @@ def table_checks(
     Args:
         asset: The asset.
         *expectations: What must hold; see `fuse_dagster.quality.expectations`.
+        key: Which asset of a multi-asset; not needed for one.
         blocking: Whether assets downstream wait for these checks, and don't run where one fails.
         severity: `WARN` for what someone should look at, `ERROR` for what is wrong.
         name: Tells several calls for one asset apart.
@@ -38,7 +40,8 @@ def table_checks(
         The checks, for `Definitions(asset_checks=[...])`.
 
     Raises:
-        ConfigError: There is no expectation, two have one name, or `asset` defines several assets.
+        ConfigError: There is no expectation, two have one name, or `asset` makes several assets and `key` names none
+            of them.
 
     Examples:
         >>> from fuse_dagster import delta_table
@@ -50,30 +53,30 @@ def table_checks(
         >>> sorted(spec.name for spec in checks.check_specs)
         ['not_null_tailnum', 'unique_tailnum']
     """
-    key, declared = sole_asset(asset)
+    chosen, declared = sole_asset(asset, key)
     by_name = {expectation.name: expectation for expectation in expectations}
     problems = [] if expectations else ["There is no expectation. Give at least one."]
     if len(by_name) < len(expectations):
         problems.append("Two expectations have one name. A check needs a name of its own.")
-    raise_together(problems, f"checks of `{key.to_user_string()}`")
+    raise_together(problems, f"checks of `{chosen.to_user_string()}`")
     specs = [
-        dg.AssetCheckSpec(each.name, asset=key, description=each.description, blocking=blocking)
+        dg.AssetCheckSpec(each.name, asset=chosen, description=each.description, blocking=blocking)
         for each in expectations
     ]
 
     @dg.multi_asset_check(
-        name="__".join([*key.path, name]).replace("-", "_").replace(".", "_"),
+        name="__".join([*chosen.path, name]).replace("-", "_").replace(".", "_"),
         specs=specs,
-        ins={"table": dg.AssetIn(key)},
+        ins={"table": dg.AssetIn(chosen)},
         can_subset=True,
         pool=pool,
     )
     def look(context: dg.AssetCheckExecutionContext, table: pl.LazyFrame) -> Iterator[dg.AssetCheckResult]:
-        for chosen in sorted(context.selected_asset_check_keys):
-            outcome = by_name[chosen.name].evaluate(table)
+        for check in sorted(context.selected_asset_check_keys):
+            outcome = by_name[check.name].evaluate(table)
             yield dg.AssetCheckResult(
-                asset_key=key,
-                check_name=chosen.name,
+                asset_key=chosen,
+                check_name=check.name,
                 passed=outcome.passed,
                 severity=severity,
                 description=outcome.said,

@@ -101,17 +101,25 @@ def read_declaration(metadata: Mapping[str, Any]) -> Declaration:
     return declared
 
 
-def sole_asset(asset: AssetsDefinition) -> tuple[AssetKey, Declaration]:
-    """The key of a definition of one asset, and what its metadata declares.
+def sole_asset(asset: AssetsDefinition, key: AssetKey | None = None) -> tuple[AssetKey, Declaration]:
+    """The key of one asset of a definition, and what its metadata declares.
+
+    Args:
+        asset: The definition.
+        key: Which of its assets; not needed where it makes one.
 
     Raises:
-        ConfigError: It defines several assets, or its metadata can't work.
+        ConfigError: It makes several assets and none is named, or not the one named; or the metadata can't work.
     """
-    if len(asset.keys) != 1:
-        names = listing(key.to_user_string() for key in sorted(asset.keys))
-        msg = f"The definition makes {len(asset.keys)} assets: {names}. Give that of one asset."
+    names = listing(each.to_user_string() for each in sorted(asset.keys))
+    if key is None and len(asset.keys) != 1:
+        msg = f"The definition makes {len(asset.keys)} assets: {names}. Give that of one asset, or its `key`."
         raise ConfigError(msg)
-    return asset.key, read_declaration(asset.metadata_by_key.get(asset.key, {}))
+    chosen = key or asset.key
+    if chosen not in asset.keys:
+        msg = f"The definition makes no asset `{chosen.to_user_string()}`. Valid: {names}."
+        raise ConfigError(msg)
+    return chosen, read_declaration(asset.metadata_by_key.get(chosen, {}))
 
 
 def write_declaration(declared: Declaration) -> dict[str, Any]:

@@ -117,6 +117,32 @@ def test_the_checks_of_a_history_pass_until_somebody_else_writes(lake: Lake) -> 
     assert found["one_open_version_per_key"][1]["violations"] == 2
 
 
+def test_each_table_of_a_multi_asset_is_checked_by_its_key(lake: Lake) -> None:
+    keys = [dg.AssetKey(["silver", "planes"]), dg.AssetKey(["silver", "quarantine"])]
+
+    @dg.multi_asset(
+        outs={
+            "planes": dg.AssetOut(key=keys[0], metadata={"columns": {"owner": {"mask": True}}}),
+            "quarantine": dg.AssetOut(key=keys[1]),
+        }
+    )
+    def both() -> tuple[pl.DataFrame, pl.DataFrame]:
+        return BAD, BAD
+
+    checks = [table_checks(both, accepted_values("kind", ["jet"]), key=key) for key in keys]
+    found = {
+        each.asset_key: (each.passed, each.metadata["samples"].value)
+        for each in lake.run([both, *checks]).get_asset_check_evaluations()
+    }
+    assert {key: passed for key, (passed, _) in found.items()} == dict.fromkeys(keys, False)
+    assert "***" in str(found[keys[0]])
+    assert "Bob" in str(found[keys[1]])
+    with pytest.raises(ConfigError, match="makes 2 assets"):
+        table_checks(both, row_count())
+    with pytest.raises(ConfigError, match=r"makes no asset `other`. Valid: `silver/planes`, `silver/quarantine`"):
+        table_checks(both, row_count(), key=dg.AssetKey("other"))
+
+
 def test_declarations_that_cannot_work_fail_when_they_are_made() -> None:
     asset = planes(GOOD)
     with pytest.raises(ConfigError, match="There is no expectation"):

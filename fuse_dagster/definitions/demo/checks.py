@@ -1,7 +1,5 @@
 """What must hold of the tables as a whole; of single rows, rules say it before the write."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 import polars as pl
 
@@ -9,7 +7,6 @@ from fuse_dagster.definitions.demo import bronze, gold, silver
 from fuse_dagster.definitions.demo.charts import CHANGES
 from fuse_dagster.orchestration.checks import history_checks, table_checks
 from fuse_dagster.quality.expectations import (
-    Expectation,
     accepted_values,
     in_range,
     not_null,
@@ -44,24 +41,6 @@ def destinations_are_airports(route_punctuality: pl.DataFrame) -> dg.AssetCheckR
     )
 
 
-def checks_of(key: dg.AssetKey, *expectations: Expectation) -> dg.AssetChecksDefinition:
-    """Check one table of a multi-asset, as `table_checks` does for an asset by itself."""
-
-    @dg.multi_asset_check(
-        name="__".join([*key.path, "checks"]),
-        specs=[dg.AssetCheckSpec(each.name, asset=key, description=each.description) for each in expectations],
-        ins={"table": dg.AssetIn(key)},
-    )
-    def look(table: pl.LazyFrame) -> Iterator[dg.AssetCheckResult]:
-        for each in expectations:
-            outcome = each.evaluate(table)
-            yield dg.AssetCheckResult(
-                asset_key=key, check_name=each.name, passed=outcome.passed, description=outcome.said
-            )
-
-    return look
-
-
 CHECKS = [
     table_checks(bronze.airports, unique("_release", "icao")),
     table_checks(bronze.flights, not_null("_month", "_file_hash", "_row_number")),
@@ -75,10 +54,10 @@ CHECKS = [
         in_range("lat", minimum=-90, maximum=90),
         in_range("lon", minimum=-180, maximum=180),
     ),
-    checks_of(silver.FLIGHTS, unique("flight_date", "carrier", "flight", "origin")),
-    checks_of(silver.FLIGHTS_QUARANTINE, row_count(minimum=0, maximum=FULL)),
-    checks_of(silver.WEATHER, unique("origin", "time_hour")),
-    checks_of(silver.WEATHER_QUARANTINE, row_count(minimum=0, maximum=FULL)),
+    table_checks(silver.sorted_flights, unique("flight_date", "carrier", "flight", "origin"), key=silver.FLIGHTS),
+    table_checks(silver.sorted_flights, row_count(minimum=0, maximum=FULL), key=silver.FLIGHTS_QUARANTINE),
+    table_checks(silver.sorted_weather, unique("origin", "time_hour"), key=silver.WEATHER),
+    table_checks(silver.sorted_weather, row_count(minimum=0, maximum=FULL), key=silver.WEATHER_QUARANTINE),
     table_checks(silver.planes, not_null("tailnum", "model"), in_range("year", minimum=1903, maximum=2013)),
     table_checks(silver.carriers, not_null("carrier", "name")),
     table_checks(gold.year_ends, unique("as_of"), row_count()),
