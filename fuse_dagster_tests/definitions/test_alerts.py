@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 
 class Webhook(BaseHTTPRequestHandler):
-    """Takes messages; answers 500 below `/broken`."""
+    """Takes messages; answers 500 below `/broken`, and nothing below `/silent`."""
 
     received: list[str] = []  # noqa: RUF012 - one server per test
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.startswith("/silent"):
+            self.close_connection = True
+            return
         self.received.append(json.loads(body)["text"])
         self.send_response(500 if self.path.startswith("/broken") else 200)
         self.end_headers()
@@ -82,9 +85,19 @@ def test_without_a_webhook_nothing_is_sent(
     assert webhook
 
 
-@pytest.mark.parametrize("address", ["{webhook}/broken/s3cret", "http://127.0.0.1:1/s3cret"])
-def test_a_webhook_that_fails_is_an_error_without_its_address(address: str, webhook: str) -> None:
-    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1") as error:
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("{webhook}/broken/s3cret", "it answered 500"),
+        ("{webhook}/silent/s3cret", "RemoteDisconnected"),
+        ("http://127.0.0.1:1/s3cret", "refused"),
+        ("{webhook}/a path/s3cret", "InvalidURL"),
+        ("http://127.0.0.1:s3cret/hooks", "InvalidURL"),
+        ("{webhook}/\u00e9/s3cret", "UnicodeEncodeError"),
+    ],
+)
+def test_a_webhook_that_fails_is_an_error_without_its_address(address: str, reason: str, webhook: str) -> None:
+    with pytest.raises(ConnectionError, match=rf"127\.0\.0\.1.*{reason}") as error:
         post("text", address.format(webhook=webhook))
     assert "s3cret" not in str(error.value)
     assert error.value.__context__ is None

@@ -2,7 +2,8 @@
 
 import json
 import os
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -54,7 +55,10 @@ def post(text: str, webhook: str) -> None:
     except HTTPError as error:
         error.close()
         reason: object = f"it answered {error.code} {error.reason}"
-    except (URLError, TimeoutError) as error:
+    except (HTTPException, UnicodeError) as error:
+        # Their texts may hold the address: `InvalidURL` shows its path.
+        reason = type(error).__name__
+    except OSError as error:
         reason = getattr(error, "reason", error)
     # Raised outside the handler: the cause would carry the address, and with it the secret.
     raise ConnectionError(f"the alert webhook at `{address.hostname}` did not take the message: {reason}")
