@@ -153,7 +153,9 @@ def test_a_refused_batch_says_which_ones_before_it_were_committed(one_frame: boo
         lake.run([history], range_=("20240101", "20240301"))
     message = str(caught.value)
     assert "KeyValueError: The batch of `20240301` failed: " in message
-    assert "The batches of `20240101`, `20240201` before it were committed; a re-run changes nothing in them." in message
+    assert (
+        "The batches of `20240101`, `20240201` before it were committed; a re-run changes nothing in them." in message
+    )
     assert lake.version("history") == 1
     lake.run([history], range_=("20240101", "20240301"))
     assert lake.version("history") == 2
