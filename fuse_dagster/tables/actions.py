@@ -13,11 +13,13 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import RemoveAction
 
-from fuse_dagster.core.errors import SchemaError, TableStateError
+from fuse_dagster.core.errors import ConfigError, PartitionError, SchemaError, TableStateError
 from fuse_dagster.tables.commit import Committed, LostRaceError, land
 from fuse_dagster.tables.files import ROW, FileRows, write_files
 from fuse_dagster.tables.schema import refuse_widened
 from fuse_dagster.tables.view import TableView, open_view
+
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +112,7 @@ def create(
     Raises:
         LostRaceError: Someone else made it first.
     """
+    _refuse_layout(frame, partition_by)
 
     def make(props: CommitProperties) -> None:
         try:
@@ -155,6 +158,7 @@ def put(
         SchemaError: A column's type would grow.
     """
     refuse_widened(view.uri, widened or {})
+    _refuse_marker(frame, view.table.metadata().partition_columns)
     table, before = view.table, view.files()
 
     def run(props: CommitProperties) -> None:
@@ -198,6 +202,27 @@ def _measured(view: TableView, before: pl.DataFrame, version: int) -> Committed:
     new = after.join(before.select("path"), on="path", how="anti")
     rows = None if after["num_records"].null_count() else int(after["num_records"].sum())
     return Committed(version, new.height, int(new["size_bytes"].sum()), rows)
+
+
+def _refuse_layout(frame: pl.DataFrame, partition_by: Sequence[str]) -> None:
+    """Refuse physical partition columns that a table cannot be laid out by."""
+    missing = [name for name in partition_by if name not in frame.columns]
+    if missing or (partition_by and len(partition_by) >= frame.width):
+        raise ConfigError(
+            f"`partition_by` is {list(partition_by)}, but the columns are {frame.columns}: it names columns of the "
+            "batch, and leave at least one for the files"
+        )
+    _refuse_marker(frame, partition_by)
+
+
+def _refuse_marker(frame: pl.DataFrame, partition_columns: Sequence[str]) -> None:
+    """Refuse the text that a null partition value is called on disk: it would be read back as null."""
+    for name in partition_columns:
+        if name in frame.columns and frame.schema[name] == pl.String and (frame[name] == _HIVE_NULL).any():
+            raise PartitionError(
+                f"column `{name}` lays out the table's files and holds `{_HIVE_NULL}`, which is read back as null; "
+                "nothing was written. Choose another word for it"
+            )
 
 
 def _refuse_lost_promises(view: TableView) -> None:

@@ -19,6 +19,10 @@ _WIDER: dict[pl.DataType, pl.DataType] = {
     pl.UInt64(): pl.Int64(),
     pl.Int128(): pl.Int64(),
 }
+# The years 1 to 9999, in the numbers that polars stores: days, and by unit since 1970. Nanoseconds reach less far.
+_MICROS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+_YEARS = {"us": _MICROS, "ms": (_MICROS[0] // 1000, _MICROS[1] // 1000)}
+_DAYS = (-719_162, 2_932_896)
 _SAME = (
     pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.Boolean, pl.String, pl.Binary, pl.Date,
     pl.Decimal, pl.Null,
@@ -57,28 +61,36 @@ def _refuse_names(names: list[str]) -> None:
 
 
 def _as_delta(series: pl.Series) -> pl.Series:
+    _refuse_out_of_range(series)
     target = _delta_type(series.dtype, series.name)
     if target == series.dtype:
         return series
-    _refuse_lost_nanoseconds(series)
     cast = series.cast(target, strict=False)
-    lost = series.filter(cast.is_null() & series.is_not_null())
+    lost = series.filter(series.ne_missing(cast.cast(series.dtype, strict=False)))  # nested values, too
     if len(lost):
         raise SchemaError(
             f"column `{series.name}` is {series.dtype}; Delta would hold it as {target}, but not every value fits, as "
-            f"{samples(lost.to_frame())}; cast it to String or Decimal"
+            f"{samples(lost.to_frame())}; cast it to String or Decimal, or cut nanoseconds off with "
+            "`dt.truncate('1us')`"
         )
     return cast
 
 
-def _refuse_lost_nanoseconds(series: pl.Series) -> None:
-    if isinstance(series.dtype, pl.Datetime) and series.dtype.time_unit == "ns":
-        lost = series.filter(series.to_physical() % 1000 != 0)
-        if len(lost):
-            raise SchemaError(
-                f"column `{series.name}` has {len(lost)} timestamps with nanoseconds, as {samples(lost.to_frame())}; "
-                "Delta holds microseconds: truncate them with `dt.truncate('1us')` if that is what you mean"
-            )
+def _refuse_out_of_range(series: pl.Series) -> None:
+    """Delta's readers know the years 1 to 9999; polars' own clock goes further, and "infinity" is often put there."""
+    if series.dtype == pl.Date:
+        low, high = _DAYS
+    elif isinstance(series.dtype, pl.Datetime) and series.dtype.time_unit in _YEARS:
+        low, high = _YEARS[series.dtype.time_unit]
+    else:
+        return
+    outside = series.to_physical()
+    outside = outside.filter((outside < low) | (outside > high))
+    if len(outside):
+        raise SchemaError(
+            f"column `{series.name}` has {len(outside)} values outside of the years 1 to 9999, which Delta cannot "
+            "hold; use null for what never ends"
+        )
 
 
 def _delta_type(dtype: pl.DataType, column: str) -> pl.DataType:

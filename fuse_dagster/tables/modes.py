@@ -47,6 +47,7 @@ class Overwrite:
 
     Attributes:
         where: Only rows of this slice are replaced. A row of the batch outside it, or null in its columns, is an error.
+            Columns of the table that the batch lacks are null in the slice.
         partition_by: Physical partition columns, used when the table is created.
         skip_if_unchanged: Compare with what is there and commit nothing where both hold the same rows (in any order).
         schema: `evolve` adds new columns; `strict` refuses them. A whole-table overwrite with `evolve` also takes

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import polars as pl
+from polars.exceptions import PanicException
 
 INTERNAL = "__fuse_"
 """Part of the names of helper columns while a write is planned; no column of a batch may hold it."""
@@ -36,8 +37,12 @@ def samples(frame: pl.DataFrame, *, rows: int = 3) -> str:
         frame: Rows to show.
         rows: How many at the most.
     """
+    try:
+        said = frame.head(rows).to_dicts()
+    except (PanicException, OverflowError, ValueError):
+        return "(values that Python cannot show)"
     shown = []
-    for row in frame.head(rows).to_dicts():
+    for row in said:
         text = ", ".join(f"{name}={_shown(name, value)}" for name, value in row.items() if INTERNAL not in name)
         shown.append("(" + (text if len(text) <= _WIDEST else text[:_WIDEST] + " ...") + ")")
     more = f" and {frame.height - rows} more" if frame.height > rows else ""

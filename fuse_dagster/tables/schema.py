@@ -72,6 +72,11 @@ def reconcile(
         )
     known = {name: schema[name] for name, dtype in batch.schema.items() if dtype == pl.Null and name in schema}
     typed = batch.cast(known).select(n for n, d in batch.schema.items() if d != pl.Null or n in known)  # type: ignore[arg-type]
+    if not typed.width:
+        raise SchemaError(
+            f"the batch has no column with a type (columns: {batch.columns}); nothing was written. Where a source has "
+            "no rows today, return an empty frame with its columns"
+        )
     added: dict[str, pl.DataType] = {}
     widened: dict[str, pl.DataType] = {}
     casts: dict[str, pl.DataType] = {}

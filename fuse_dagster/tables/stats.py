@@ -19,6 +19,8 @@ _BOUNDED = (
     pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Date, pl.Datetime,
 )  # fmt: skip
 _LONGEST_TEXT = 64
+_MILLISECOND = dt.timedelta(milliseconds=1)
+_LAST = dt.datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=dt.UTC)
 
 
 def statistics(frame: pl.DataFrame) -> str:
@@ -53,7 +55,7 @@ def _bounds(low: Any, high: Any, *, has_nan: bool) -> tuple[Any, Any] | None:
     if isinstance(low, float):
         return (low, high) if math.isfinite(low) and math.isfinite(high) else None
     if isinstance(low, dt.datetime):
-        return _time(low), _time(high, up=True)
+        return (_time(low), _time(high, up=True)) if high.replace(tzinfo=dt.UTC) <= _LAST else None
     if isinstance(low, dt.date):
         return low.isoformat(), high.isoformat()
     return low, high
@@ -62,6 +64,6 @@ def _bounds(low: Any, high: Any, *, has_nan: bool) -> tuple[Any, Any] | None:
 def _time(value: dt.datetime, *, up: bool = False) -> str:
     """The protocol states milliseconds; the upper bound is rounded up so that it stays a bound."""
     if up and value.microsecond % 1000:
-        value += dt.timedelta(milliseconds=1)
+        value += _MILLISECOND
     text = value.replace(tzinfo=None).isoformat(timespec="milliseconds")
     return text + "Z" if value.tzinfo is not None else text

@@ -13,12 +13,13 @@ from urllib.parse import unquote
 import polars as pl
 from deltalake import DeltaTable
 
-from fuse_dagster.core.errors import TableNotFoundError, TableStateError
+from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
 from fuse_dagster.engines.local.reading import open_table, scan_opened
 
 # A writer that swaps files by hand must keep these promises itself, so it only meets tables that ask for no others.
 _KEPT = frozenset({"timestampNtz", "appendOnly", "invariants", "checkConstraints"})
 _LEGACY_WRITER = 2
+_UNSAFE = frozenset("%[]^|\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,13 @@ def open_view(table: str | Path, storage_options: Mapping[str, str] | None = Non
 
     Raises:
         TableStateError: Something is there, but it cannot be opened as a Delta table.
+        ConfigError: The path holds a character that delta-rs takes for another.
     """
     uri, options = normal_uri(table), dict(storage_options or {})
+    if is_local(uri) and _UNSAFE & set(uri):
+        raise ConfigError(
+            f"`{uri}` holds {sorted(_UNSAFE & set(uri))}, which delta-rs reads as something else; choose a path without"
+        )
     try:
         return TableView(uri, options, open_table(uri, storage_options=options))
     except TableNotFoundError:

@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.core.errors import ConfigError, TableStateError
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.tables.append import append
 from fuse_dagster.tables.batch import to_batch
-from fuse_dagster.tables.commit import Committed, LostRaceError, attempts
+from fuse_dagster.tables.commit import APP_ID, Committed, LostRaceError, attempts
 from fuse_dagster.tables.history import write_history
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.overwrite import overwrite
@@ -96,6 +96,11 @@ def _commit(
 
 
 def _plan(view: TableView, batch: pl.DataFrame, mode: WriteMode) -> tuple[Committed | None, Tally]:
+    if not isinstance(mode, History) and view.exists and view.table.transaction_version(APP_ID) is not None:
+        raise TableStateError(
+            f"`{view.uri}` is a history: rows written to it as {type(mode).__name__} would contradict what it "
+            "remembers. Write it with History, or move it away first"
+        )
     match mode:
         case Append():
             return append(view, batch, mode)

@@ -371,3 +371,42 @@ def test_the_same_statement_corrected_more_than_once(tmp_path: Path) -> None:
         write(tmp_path / "t", frame, mode)
     found = pl.read_delta(str(tmp_path / "t")).sort("valid_from").select("v", "valid_from", "valid_to").rows()
     assert found == [(2, JAN, FEB), (1, FEB, None)]
+
+
+def test_a_delete_said_again_after_a_correction_is_remembered_again(tmp_path: Path) -> None:
+    """Memory holds several facts of one time then; the newest is what was said last."""
+    mode = History(
+        keys=["k"], source="changes", effective_column="at", delete_when="v IS NULL", on_correction="replace"
+    )
+    for value, day in ((None, 5), ("A", 5), ("A", 1), (None, 5), (None, 3), ("A", 4)):
+        frame = pl.DataFrame(
+            {"k": ["a"], "v": [value], "at": [JAN.replace(day=day)]}, schema_overrides={"v": pl.String}
+        )
+        write(tmp_path / "t", frame, mode)
+    found = pl.read_delta(str(tmp_path / "t")).sort("valid_from").select("valid_from", "valid_to").rows()
+    assert found == [(JAN, JAN.replace(day=3)), (JAN.replace(day=4), JAN.replace(day=5))]
+
+
+@pytest.mark.parametrize("predicate", ["true", "NULL", "max(v) = 2", "v"])
+def test_a_predicate_that_does_not_look_at_rows_is_refused(tmp_path: Path, predicate: str) -> None:
+    feed = pl.DataFrame({"k": [1, 2], "v": [1, 2], "at": [JAN, JAN]})
+    with pytest.raises(ConfigError, match="does not say of each row"):
+        write(tmp_path / "t", feed, History(keys=["k"], source="changes", effective_column="at", delete_when=predicate))
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone"),
+    [
+        (dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=5))), None),
+        (dt.date(1, 1, 1), "Europe/Vienna"),
+        (dt.datetime(9999, 12, 31, 23), "America/New_York"),  # noqa: DTZ001 - in that zone
+    ],
+)
+def test_times_before_and_after_all_years_are_refused(tmp_path: Path, moment: Any, zone: str | None) -> None:
+    with pytest.raises(TimeValueError, match="years 1 to 9999"):
+        write(tmp_path / "t", snapshot(a=1), at(moment, timezone=zone))
+
+
+def test_a_zone_that_is_none_is_told(table: Path) -> None:
+    with pytest.raises(ConfigError, match="IANA name"):
+        as_of(table, dt.date(2024, 1, 1), timezone="Nope")

@@ -305,3 +305,69 @@ def test_upsert_finds_long_decimals(tmp_path: Path, digits: str) -> None:
     write(tmp_path / "t", frame, Upsert(keys="k"))
     assert write(tmp_path / "t", frame.with_columns(v=2), Upsert(keys="k")).updated == 1
     assert read(tmp_path / "t").height == 1
+
+
+END = dt.datetime.max  # noqa: DTZ901 - the usual "infinity"
+
+
+@pytest.mark.parametrize("frame", [pl.DataFrame(), pl.DataFrame({"zz": [None, None]})])
+@pytest.mark.parametrize("mode", [Append(), Overwrite(), Upsert(keys="a")])
+def test_a_batch_without_a_typed_column_is_refused(tmp_path: Path, frame: pl.DataFrame, mode: Any) -> None:
+    write(tmp_path / "t", pl.DataFrame({"a": [1]}), Append())
+    with pytest.raises(SchemaError, match="no column with a type"):
+        write(tmp_path / "t", frame, mode)
+    assert read(tmp_path / "t").rows() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([[2**63 + 1, 1]], dtype=pl.List(pl.UInt64)),
+        pl.Series([{"x": 2**63 + 1}], dtype=pl.Struct({"x": pl.UInt64})),
+        pl.Series([[1]]).cast(pl.List(pl.Datetime("ns"))),
+        pl.Series([2**55 + 2**54]).cast(pl.Datetime("ms")),
+        pl.Series([2**58]).cast(pl.Datetime("us")),
+        pl.Series([3_000_000]).cast(pl.Date),
+    ],
+)
+def test_what_does_not_fit_is_refused_however_deep(tmp_path: Path, values: pl.Series) -> None:
+    with pytest.raises(SchemaError, match=r"not every value fits|outside of the years"):
+        write(tmp_path / "t", values.alias("v").to_frame(), Append())
+
+
+def test_the_last_microsecond_is_a_time_like_any_other(tmp_path: Path) -> None:
+    for end in (END, END.replace(tzinfo=dt.UTC)):
+        table = tmp_path / str(end.tzinfo)
+        write(table, pl.DataFrame({"k": [1, 2], "e": [end, end]}), Upsert(keys="k"))
+        write(table, pl.DataFrame({"k": [2, 3], "e": [end.replace(year=2000), end]}), Upsert(keys="k"))
+        assert sorted(read(table)["e"].dt.year()) == [2000, 9999, 9999]
+        assert pl.scan_delta(str(table)).filter(pl.col("e") == end).collect().height == 2
+
+
+def test_the_text_for_null_partitions_is_refused(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"p": ["__HIVE_DEFAULT_PARTITION__"], "a": [1]})
+    with pytest.raises(PartitionError, match="read back as null"):
+        write(tmp_path / "t", frame, Append(partition_by=["p"]))
+    write(tmp_path / "t", frame.with_columns(p=pl.lit("x")), Append(partition_by=["p"]))
+    with pytest.raises(PartitionError, match="read back as null"):
+        write(tmp_path / "t", frame, Append())
+
+
+@pytest.mark.parametrize("columns", [["nope"], ["p", "a"]])
+def test_a_layout_that_cannot_be_is_refused(tmp_path: Path, columns: list[str]) -> None:
+    with pytest.raises(ConfigError, match="partition_by"):
+        write(tmp_path / "t", pl.DataFrame({"p": ["x"], "a": [1]}), Append(partition_by=columns))
+
+
+@pytest.mark.parametrize("mode", [Append(), Overwrite(), Upsert(keys="k")])
+def test_a_history_is_written_as_a_history_only(tmp_path: Path, mode: Any) -> None:
+    write(tmp_path / "t", pl.DataFrame({"k": [1]}), History(keys=["k"], effective_at=dt.date(2024, 1, 1)))
+    with pytest.raises(TableStateError, match="is a history"):
+        write(tmp_path / "t", read(tmp_path / "t"), mode)
+    assert DeltaTable(str(tmp_path / "t")).version() == 0
+
+
+@pytest.mark.parametrize("part", ["a[1]", "a%20b", "a|b", "a^b", "a\\b"])
+def test_paths_that_delta_reads_as_others_are_refused(tmp_path: Path, part: str) -> None:
+    with pytest.raises(ConfigError, match="reads as something else"):
+        write(tmp_path / part / "t", pl.DataFrame({"k": [1]}), Append())

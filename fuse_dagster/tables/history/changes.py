@@ -248,7 +248,9 @@ def _hidden(marked: pl.DataFrame, facts: pl.DataFrame, columns: Columns) -> pl.D
     restated = ~pl.col(DELETED) & ~pl.col(_BEGINS) & pl.lit(columns.remember)
     unseen = pl.col(DELETED) if columns.sequence is not None else pl.col(DELETED) & ~pl.col(_ENDS)
     found = marked.filter(restated | unseen).select(facts.columns)
-    return found.join(facts, on=facts.columns, how="anti", nulls_equal=True)
+    # What memory believes is the newest of several facts at one time: an older one like it does not count as known.
+    newest = facts.unique([*columns.shape.keys, AT, SEQUENCE], keep="last", maintain_order=True)
+    return found.join(newest, on=facts.columns, how="anti", nulls_equal=True)
 
 
 def _statement(columns: Columns) -> list[str]:

@@ -7,7 +7,7 @@ import zoneinfo
 
 import polars as pl
 
-from fuse_dagster.core.errors import TimeValueError
+from fuse_dagster.core.errors import ConfigError, TimeValueError
 from fuse_dagster.tables.samples import samples
 
 UTC_MICROS = pl.Datetime("us", "UTC")
@@ -26,19 +26,33 @@ def to_instant(value: dt.datetime | dt.date, timezone: str | None) -> dt.datetim
     if not isinstance(value, dt.datetime):
         value, timezone = dt.datetime.combine(value, dt.time()), timezone or "UTC"
     if value.tzinfo is not None:
-        return value.astimezone(dt.UTC)
+        return _in_utc(value)
     if timezone is None:
         raise TimeValueError(
             f"the effective time `{value.isoformat()}` has no zone; give an aware datetime, or set `timezone`"
         )
-    zone = zoneinfo.ZoneInfo(timezone)
+    zone = _zone(timezone)
     first, second = (value.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     if first.utcoffset() != second.utcoffset():
         raise TimeValueError(
             f"the effective time `{value.isoformat()}` happens twice or never in `{timezone}`, where the clock is "
             "changed then; give an aware datetime"
         )
-    return first.astimezone(dt.UTC)
+    return _in_utc(first)
+
+
+def _in_utc(value: dt.datetime) -> dt.datetime:
+    try:
+        return value.astimezone(dt.UTC)
+    except OverflowError as error:
+        raise TimeValueError(f"`{value.isoformat()}` is outside of the years 1 to 9999 in UTC") from error
+
+
+def _zone(name: str) -> zoneinfo.ZoneInfo:
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(f"`{name}` is no time zone; give an IANA name such as `Europe/Vienna` or `UTC`") from error
 
 
 def to_instants(frame: pl.DataFrame, column: str, timezone: str | None) -> pl.Series:

@@ -77,14 +77,19 @@ def _deletes(batch: pl.DataFrame, mode: History) -> pl.Series:
     try:
         predicate = pl.sql_expr(mode.delete_when)
         require(predicate.meta.root_names(), batch, "delete_when")
-        marked = batch.select(predicate.fill_null(False).alias(DELETED)).to_series()
+        # What looks at all rows at once, or at none, answers with one value even where there are no rows.
+        by_row = batch.clear().select(predicate.alias(DELETED)).is_empty()
+        marked = batch.with_columns(predicate.fill_null(False).alias(DELETED))[DELETED]
     except PolarsError as error:
         raise ConfigError(
             f"`delete_when` is `{mode.delete_when}`, which cannot be evaluated: {first_line(error)}; "
             "give a SQL predicate over the batch's columns, such as `op = 'D'`"
         ) from error
-    if marked.dtype != pl.Boolean:
-        raise ConfigError(f"`delete_when` is `{mode.delete_when}`, which is {marked.dtype}; give a SQL predicate")
+    if marked.dtype != pl.Boolean or not by_row:
+        raise ConfigError(
+            f"`delete_when` is `{mode.delete_when}`, which does not say of each row whether it is a delete; give a SQL "
+            "predicate over single rows, such as `op = 'D'`"
+        )
     return marked
 
 
