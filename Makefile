@@ -70,7 +70,7 @@ docs: $(VENV)/.dev-ready ## Build the documentation into .site
 docs-serve: $(VENV)/.dev-ready ## Serve the documentation while it is being written
 	$(BIN)/mkdocs serve --strict --config-file docs/mkdocs.yml
 
-bench: $(VENV)/.dev-ready ## Measure, and write docs/benchmarks.md
+bench: $(VENV)/.dev-ready ## Measure, and write docs/pages/benchmarks.md
 	$(BIN)/python -m fuse_dagster_tests.benchmarks
 
 screenshots: $(VENV)/.dev-ready ## Take the pictures of the UI again that docs and README show
