@@ -13,7 +13,7 @@ from dagster import AssetKey, AssetsDefinition, MetadataValue
 
 from fuse_dagster.core.errors import ConfigError, PartitionNotFoundError
 from fuse_dagster.core.naming import did_you_mean
-from fuse_dagster.engines.local.reading import scan, to_moment
+from fuse_dagster.engines.local.reading import choose, scan, to_moment
 from fuse_dagster.orchestration.declarations import Declaration, read_declaration, sole_asset
 from fuse_dagster.orchestration.partitions import present_keys, slice_of
 from fuse_dagster.tables import as_of, current
@@ -151,25 +151,17 @@ def read_source(source: Source, options: ReadOptions, log: Logger) -> pl.LazyFra
     """
     if options.as_of is not None:
         frame = _moment_of_history(source, options.as_of)
-        return _columns(frame, options, source)
-    frame = scan(
-        source.uri,
-        version=options.version,
-        timestamp=options.timestamp,
-        storage_options=source.storage_options or None,
-    )
-    if source.definition is not None and source.declaration.has_slices:
-        frame = _partitions(source, frame, log)
-    return _columns(frame, options, source)
-
-
-def _columns(frame: pl.LazyFrame, options: ReadOptions, source: Source) -> pl.LazyFrame:
-    names = frame.collect_schema().names()
-    for name in options.columns or ():
-        if name not in names:
-            msg = f"`{source.asset.to_user_string()}` has no column `{name}`. {did_you_mean(name, names)}"
-            raise ConfigError(msg)
-    return frame if options.columns is None else frame.select(options.columns)
+    else:
+        frame = scan(
+            source.uri,
+            version=options.version,
+            timestamp=options.timestamp,
+            storage_options=source.storage_options or None,
+        )
+        if source.definition is not None and source.declaration.has_slices:
+            frame = _partitions(source, frame, log)
+    # Last, because the columns that decide a partition or a moment need not be among those asked for.
+    return choose(frame, options.columns, of=f"`{source.asset.to_user_string()}`")
 
 
 def _moment_of_history(source: Source, moment: datetime | date | str) -> pl.LazyFrame:

@@ -52,17 +52,32 @@ def scan(
     opened = open_table(table, version=version, timestamp=timestamp, storage_options=storage_options)
     try:
         frame = scan_opened(opened)
-        names = frame.collect_schema().names()
+        frame.collect_schema()
     except Exception as error:  # reader features surface as many types; all mean that the table can't be read
         msg = f"The Delta table at `{table}` can't be read: {error}"
         raise TableStateError(msg) from error
-    for name in columns or ():
+    return choose(frame if where is None else frame.filter(where), columns, of=f"The Delta table at `{table}`")
+
+
+def choose(frame: pl.LazyFrame, columns: Sequence[str] | None, *, of: str) -> pl.LazyFrame:
+    """Narrow a frame to some columns, in this order; None keeps all.
+
+    Args:
+        frame: The rows.
+        columns: Names of its columns.
+        of: What the frame is, to begin a message with.
+
+    Raises:
+        ConfigError: An unknown column.
+    """
+    if columns is None:
+        return frame
+    names = frame.collect_schema().names()
+    for name in columns:
         if name not in names:
-            msg = f"The Delta table at `{table}` has no column `{name}`. {did_you_mean(name, names)}"
+            msg = f"{of} has no column `{name}`. {did_you_mean(name, names)}"
             raise ConfigError(msg)
-    if where is not None:
-        frame = frame.filter(where)
-    return frame if columns is None else frame.select(columns)
+    return frame.select(columns)
 
 
 def scan_opened(table: DeltaTable) -> pl.LazyFrame:
