@@ -61,7 +61,7 @@ def ten_rows(project: Project, lines: list[str]) -> None:
         (duplicate_key, ["icao", f"airports_{NEXT}.csv", "5"]),
         (null_key, ["icao", f"airports_{NEXT}.csv", "7"]),
         (text_in_latitude, ["`lat`", f"airports_{NEXT}.csv", "row 9: `north`"]),
-        (ten_rows, ["max_delete_fraction"]),
+        (ten_rows, ["max_delete_fraction", f"airports_{NEXT}.csv"]),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
