@@ -66,7 +66,7 @@ def requested(result: dg.SensorResult) -> list[tuple[str | None, str | None]]:
     return [(request.partition_key, request.run_key) for request in result.run_requests or ()]
 
 
-def test_a_new_file_becomes_a_partition_and_one_run_named_by_its_bytes_and_time(
+def test_a_new_file_becomes_a_partition_and_one_run_named_by_its_delivery(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     land(tmp_path)
@@ -75,7 +75,7 @@ def test_a_new_file_becomes_a_partition_and_one_run_named_by_its_bytes_and_time(
     (request,) = first.run_requests
     assert request.partition_key == "20240119"
     modified = datetime.fromtimestamp((tmp_path / "airports" / NAME).stat().st_mtime, UTC)
-    assert request.run_key == f"20240119:{sha256(CONTENT)}:{modified.isoformat()}"
+    assert request.run_key == f"20240119:{sha256(CONTENT)}:{modified.isoformat()}:first"
     assert first.dynamic_partitions_requests == [RELEASES.build_add_request(["20240119"])]
 
 
@@ -112,11 +112,16 @@ def test_a_file_that_is_only_touched_is_not_loaded_again(tmp_path: Path, instanc
     assert requested(tick(tmp_path, instance, cursor)) == []
 
 
-def test_content_that_comes_back_is_loaded_again(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+@pytest.mark.parametrize("times", [(300, 200, 100), (300, 200, 300)], ids=["new times", "its old time again"])
+def test_content_that_comes_back_is_loaded_again(
+    tmp_path: Path, instance: dg.DagsterInstance, times: tuple[int, ...]
+) -> None:
+    start = datetime.now(UTC).timestamp()
     corrected = CONTENT.replace(b"VIE", b"VIX")
     cursor, keys = None, []
-    for number, content in enumerate([CONTENT, corrected, CONTENT]):
-        land(tmp_path, content=content, seconds_ago=300 - 60 * number)
+    for seconds, content in zip(times, [CONTENT, corrected, CONTENT], strict=True):
+        land(tmp_path, content=content)
+        os.utime(tmp_path / "airports" / NAME, (start - seconds, start - seconds))
         result = tick(tmp_path, instance, cursor)
         ((part, run_key),) = requested(result)
         assert part == "20240119"

@@ -94,11 +94,12 @@ def new_airport_release(context: dg.SensorEvaluationContext, landing: Local) -> 
         known[found.entry.path] = found.stamp
         with landing.open(found.entry.path) as file:
             digest = sha256(file.read())
-        if _was_loaded(context.instance, found.part, digest):
+        newest = _newest_run(context.instance, found.part)
+        if newest is not None and _loads(newest, digest):
             reasons.append(f"`{found.entry.path}` is skipped: the newest run of its partition has loaded these bytes.")
             continue
-        # Dagster launches one run per key, ever: without the time, content that comes back would stay away.
-        run_key = f"{found.part}:{digest}:{found.entry.modified.isoformat()}"
+        # Dagster launches one run per key, ever: without the run before it, content that comes back would stay away.
+        run_key = f"{found.part}:{digest}:{found.entry.modified.isoformat()}:{newest.run_id if newest else 'first'}"
         requests.append(dg.RunRequest(run_key=run_key, partition_key=found.part, tags=file_tags(digest)))
     for reason in reasons:
         context.log.info(reason)
@@ -116,10 +117,12 @@ def file_tags(digest: str) -> dict[str, str]:
     return {FILE_HASH: digest[:63]}
 
 
-def _was_loaded(instance: dg.DagsterInstance, part: str, digest: str) -> bool:
-    """Whether the newest run of this partition, launched by whomever, is for these bytes and has not failed."""
-    newest = instance.get_run_records(dg.RunsFilter(tags={PARTITION: part}), limit=1)
-    return any(
-        record.dagster_run.tags.get(FILE_HASH) == digest[:63] and record.dagster_run.status not in FAILED
-        for record in newest
-    )
+def _newest_run(instance: dg.DagsterInstance, part: str) -> dg.DagsterRun | None:
+    """The newest run of a partition, launched by whomever."""
+    records = instance.get_run_records(dg.RunsFilter(tags={PARTITION: part}), limit=1)
+    return records[0].dagster_run if records else None
+
+
+def _loads(run: dg.DagsterRun, digest: str) -> bool:
+    """Whether a run is for these bytes and has not failed."""
+    return run.tags.get(FILE_HASH) == digest[:63] and run.status not in FAILED
