@@ -133,6 +133,28 @@ def test_a_release_that_lands_becomes_a_partition_and_a_run(page: Page, ui: Dags
     shot("new-release")
 
 
+def test_rows_put_aside_show_in_a_failed_check(page: Page) -> None:
+    page.goto("/assets/silver/weather?view=checks&checkDetail=nothing_rejected")
+    expect(page.get_by_text("nothing_rejected").first).to_be_visible()
+    expect(page.get_by_text("Failed").first).to_be_visible()
+    expect(page.get_by_text("rejected", exact=True).first).to_be_visible()
+
+
+def test_a_release_cut_short_shows_as_refused_and_harms_nothing(page: Page, ui: DagsterDev) -> None:
+    release, table = "20261201", str(ui.lake / "silver" / "airport_history")
+    before = pl.read_delta(table).height
+    shipped = pl.read_csv(SHIPPED / "airports" / "airports_20260905.csv.zst", infer_schema=False)
+    arriving = ui.landing / "airports" / f".airports_{release}.csv"
+    shipped.head(10).write_csv(arriving)
+    arriving.rename(ui.landing / "airports" / f"airports_{release}.csv")
+
+    run = ui.until_finished(set(), tags=[{"key": "dagster/partition", "value": release}])
+    assert run["status"] == "FAILURE"
+    assert pl.read_delta(table).height == before
+    page.goto(f"/runs/{run['runId']}")
+    expect(page.get_by_text(re.compile("DeleteGuardError")).first).to_be_visible()
+
+
 def _flip(page: Page, name: str, *, on: bool) -> None:
     """Turn a schedule or sensor on or off, by the switch in its row: its second box, the first one selects the row."""
 
