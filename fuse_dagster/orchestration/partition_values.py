@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fuse_dagster.core.errors import PartitionError
+from fuse_dagster.tables.actions import HIVE_NULL
 
 if TYPE_CHECKING:
     from fuse_dagster.tables.slices import Value
 
-HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-"""What a null partition value is called on disk; a key of this name would be read back as null."""
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 

@@ -19,7 +19,8 @@ from fuse_dagster.tables.files import ROW, FileRows, write_files
 from fuse_dagster.tables.schema import refuse_widened
 from fuse_dagster.tables.view import TableView, open_view
 
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What a null partition value is called on disk: a text of this name would be read back as null."""
 
 logger = logging.getLogger(__name__)
 
@@ -218,9 +219,9 @@ def _refuse_layout(frame: pl.DataFrame, partition_by: Sequence[str]) -> None:
 def _refuse_marker(frame: pl.DataFrame, partition_columns: Sequence[str]) -> None:
     """Refuse the text that a null partition value is called on disk: it would be read back as null."""
     for name in partition_columns:
-        if name in frame.columns and frame.schema[name] == pl.String and (frame[name] == _HIVE_NULL).any():
+        if name in frame.columns and frame.schema[name] == pl.String and (frame[name] == HIVE_NULL).any():
             raise PartitionError(
-                f"column `{name}` lays out the table's files and holds `{_HIVE_NULL}`, which is read back as null; "
+                f"column `{name}` lays out the table's files and holds `{HIVE_NULL}`, which is read back as null; "
                 "nothing was written. Choose another word for it"
             )
 

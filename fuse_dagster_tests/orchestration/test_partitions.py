@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from fuse_dagster.core.errors import ConfigError, PartitionError
-from fuse_dagster.orchestration.partition_values import HIVE_NULL, key_value
+from fuse_dagster.orchestration.partition_values import key_value
 from fuse_dagster.orchestration.partitions import present_keys, slice_of
+from fuse_dagster.tables.actions import HIVE_NULL
 from fuse_dagster.tables.slices import Equals, Window
 
 AWARE, NAIVE = pl.Datetime("us", "UTC"), pl.Datetime("us")

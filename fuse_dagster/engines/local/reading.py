@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from deltalake.exceptions import TableNotFoundError as NoSuchTable
 
-from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
+from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError, first_line
 from fuse_dagster.core.naming import did_you_mean
 
 if TYPE_CHECKING:
@@ -218,8 +218,6 @@ def _absent(table: str | Path, error: Exception) -> TableNotFoundError | TableSt
 
 
 def _damaged(table: str | Path, error: Exception) -> TableStateError:
-    first_line = str(error).strip().partition("\n")[0]
-    msg = (
-        f"The Delta table at `{table}` is there, but can't be opened: {first_line}. Repair or restore its `_delta_log`."
-    )
+    reason = first_line(error)
+    msg = f"The Delta table at `{table}` is there, but can't be opened: {reason}. Repair or restore its `_delta_log`."
     return TableStateError(msg)
