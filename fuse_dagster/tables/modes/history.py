@@ -1,4 +1,4 @@
-"""The write modes: frozen declarations of how a batch becomes a table, with no logic beyond checking themselves."""
+"""History: how it is declared."""
 
 from __future__ import annotations
 
@@ -6,89 +6,15 @@ import datetime as dt
 import zoneinfo
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal
 
-from fuse_dagster.core.errors import ConfigError
-from fuse_dagster.tables.slices import Slice
+from fuse_dagster.tables.modes.declaring import SchemaPolicy, raise_problems, set_names, wrong_choices, wrong_keys
 
-SchemaPolicy = Literal["evolve", "strict"]
 _OWN = ("`valid_from`", "`valid_to`", "`is_current`")
 Source = Literal["snapshot", "changes"]
 Deletes = Literal["close", "ignore"]
 Restatements = Literal["remember", "forget"]
 OnCorrection = Literal["replace", "error"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Append:
-    """Add the batch's rows; what the table holds stays untouched.
-
-    Attributes:
-        partition_by: Physical partition columns, used when the table is created.
-        schema: `evolve` adds new columns; `strict` refuses them.
-
-    Example:
-        >>> Append(partition_by=["day"]).partition_by
-        ('day',)
-    """
-
-    partition_by: Sequence[str] = ()
-    schema: SchemaPolicy = "evolve"
-
-    def __post_init__(self) -> None:
-        """Check the declaration."""
-        _set_names(self, "partition_by")
-        _raise("Append", _wrong_choices(self, schema=SchemaPolicy))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overwrite:
-    """Replace the table, or the slice of it that `where` names, by the batch.
-
-    Attributes:
-        where: Only rows of this slice are replaced. A row of the batch outside it, or null in its columns, is an error.
-            Columns of the table that the batch lacks are null in the slice.
-        partition_by: Physical partition columns, used when the table is created.
-        skip_if_unchanged: Compare with what is there and commit nothing where both hold the same rows (in any order).
-        schema: `evolve` adds new columns; `strict` refuses them. A whole-table overwrite with `evolve` also takes
-            other types and drops columns that the batch no longer has.
-
-    Example:
-        >>> Overwrite(where=Slice.equals("day", 3)).skip_if_unchanged
-        True
-    """
-
-    where: Slice | None = None
-    partition_by: Sequence[str] = ()
-    skip_if_unchanged: bool = True
-    schema: SchemaPolicy = "evolve"
-
-    def __post_init__(self) -> None:
-        """Check the declaration."""
-        _set_names(self, "partition_by")
-        _raise("Overwrite", _wrong_choices(self, schema=SchemaPolicy))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upsert:
-    """Insert new keys, update keys whose values differ, leave absent keys alone (SCD type 1).
-
-    Attributes:
-        keys: Business key, one or more columns.
-        schema: `evolve` adds new columns; `strict` refuses them.
-
-    Example:
-        >>> Upsert(keys=["tailnum"]).keys
-        ('tailnum',)
-    """
-
-    keys: Sequence[str]
-    schema: SchemaPolicy = "evolve"
-
-    def __post_init__(self) -> None:
-        """Check the declaration."""
-        _set_names(self, "keys")
-        _raise("Upsert", [*_wrong_keys(self.keys), *_wrong_choices(self, schema=SchemaPolicy)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,10 +74,10 @@ class History:
     def __post_init__(self) -> None:
         """Check the declaration; all problems are reported at once."""
         for name in ("keys", "ignore", *(["track"] if self.track is not None else [])):
-            _set_names(self, name)
+            set_names(self, name)
         problems = [
-            *_wrong_keys(self.keys),
-            *_wrong_choices(
+            *wrong_keys(self.keys),
+            *wrong_choices(
                 self, source=Source, deletes=Deletes, restatements=Restatements, schema=SchemaPolicy,
                 on_correction=OnCorrection | None,
             ),
@@ -159,7 +85,7 @@ class History:
             *self._wrong_source(),
             *self._wrong_times(),
         ]  # fmt: skip
-        _raise("History", problems)
+        raise_problems("History", problems)
 
     @property
     def reserved(self) -> tuple[str, str, str]:
@@ -217,42 +143,3 @@ class History:
                 zoneinfo.ZoneInfo(self.timezone)
             except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
                 yield f"`timezone` is `{self.timezone}`; give an IANA name such as `Europe/Vienna` or `UTC`"
-
-
-WriteMode = Append | Overwrite | Upsert | History
-
-
-def _set_names(mode: Any, field: str) -> None:
-    """Store column names as a tuple; a lone string is one name, a common slip that must not become letters."""
-    value = getattr(mode, field)
-    object.__setattr__(mode, field, (value,) if isinstance(value, str) else tuple(value))
-
-
-def _wrong_keys(keys: Sequence[str]) -> Iterable[str]:
-    if not keys:
-        yield "`keys` is empty; name the business key, one or more columns"
-    doubled = {key for key in keys if list(keys).count(key) > 1}
-    if doubled:
-        yield f"`keys` names {sorted(doubled)} more than once"
-
-
-def _wrong_choices(mode: Any, **choices: Any) -> Iterable[str]:
-    for field, literal in choices.items():
-        value = getattr(mode, field)
-        valid = _options(literal)
-        if value not in valid:
-            yield f"`{field}` is `{value}`; valid: {', '.join(repr(v) for v in valid)}"
-
-
-def _options(annotation: Any) -> list[Any]:
-    """Values of a Literal, also inside a union with None."""
-    found: list[Any] = []
-    for arg in get_args(annotation):
-        found.extend(_options(arg) if get_args(arg) else [None if arg is type(None) else arg])
-    return found
-
-
-def _raise(name: str, problems: Iterable[str]) -> None:
-    found = list(problems)
-    if found:
-        raise ConfigError(f"{name}: " + "; ".join(found))
