@@ -46,6 +46,10 @@ class DeleteGuardError(InputError):
     """A snapshot would end more keys than `max_delete_fraction` allows: the usual sign of a truncated extract."""
 
 
+class UpdateGuardError(InputError):
+    """A snapshot would change more keys than `max_update_fraction` allows: the usual sign of shifted columns."""
+
+
 class PartitionError(InputError):
     """Rows do not belong to the partition being written, or its key cannot be a value of the column."""
 

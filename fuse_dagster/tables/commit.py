@@ -11,8 +11,8 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import DeltaError
@@ -21,7 +21,8 @@ from fuse_dagster.core.errors import ConflictError, OutcomeUnknownError, TableSt
 from fuse_dagster.tables.view import TableView, open_view
 
 APP_ID = "fuse_dagster"
-_WRITE_ID = "fuse_dagster.write"
+WRITE_ID = "fuse_dagster.write"
+"""Where a commit's metadata say which write made it."""
 _ATTEMPTS = 30
 _LONGEST_PAUSE = 2.0
 
@@ -66,21 +67,35 @@ def attempts(uri: str) -> Iterator[int]:
     )
 
 
-def next_transaction(view: TableView) -> int:
-    """A transaction version above the table's last and, by 40 random bits, unlike any that a racing writer picks."""
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a commit is known by in the log.
+
+    Attributes:
+        transactions: Application id -> version. Of two commits that carry one id, planned on one table version, only
+            the first lands.
+        write_id: Unlike that of any other commit; the commit's metadata hold it.
+    """
+
+    transactions: Mapping[str, int] = field(default_factory=dict)
+    write_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def next_ticket(view: TableView) -> Ticket:
+    """The ticket of a commit that no other of our own may share a table version with."""
     last = view.table.transaction_version(APP_ID) if view.exists else None
-    return (last or 0) + 1 + random.SystemRandom().getrandbits(40)
+    return Ticket({APP_ID: (last or 0) + 1})
 
 
 def land(
-    view: TableView, commit: Callable[[CommitProperties], None], *, transaction: int | None = None, alone: bool = True
+    view: TableView, commit: Callable[[CommitProperties], None], *, ticket: Ticket | None = None, alone: bool = True
 ) -> int:
     """Run a commit and find out what became of it.
 
     Args:
         view: The view that the commit was planned on.
         commit: Makes one commit with the properties it is given.
-        transaction: From `next_transaction`, where two such commits must exclude each other.
+        ticket: What the commit is known by; a new one by default.
         alone: Whether the commit may land directly after the view only. A blind append may come later, too.
 
     Returns:
@@ -91,16 +106,16 @@ def land(
         TableStateError: It failed for another reason; nothing was written.
         OutcomeUnknownError: It failed and the log could not be read.
     """
-    write_id, before = uuid.uuid4().hex, view.version  # delta-rs' own writer moves the opened table on
+    ticket, before = ticket or Ticket(), view.version  # delta-rs' own writer moves the opened table on
     properties = CommitProperties(
-        custom_metadata={_WRITE_ID: write_id},
+        custom_metadata={WRITE_ID: ticket.write_id},
         max_commit_retries=0 if alone else None,
-        app_transactions=None if transaction is None else [Transaction(APP_ID, transaction)],
+        app_transactions=[Transaction(app, version) for app, version in ticket.transactions.items()] or None,
     )
     try:
         commit(properties)
     except (DeltaError, OSError, LostRaceError) as error:
-        newest, landed = _look_up(view, write_id, before, error)
+        newest, landed = _look_up(view, ticket.write_id, before, error)
         if landed is not None:
             return landed
         if newest > before:
@@ -121,5 +136,5 @@ def _look_up(view: TableView, write_id: str, since: int, error: Exception) -> tu
             f"the commit to `{view.uri}` failed ({first_line(error)}) and its log cannot be read to see whether it "
             f"landed; once the store answers, look for `{write_id}` in the table's history before repeating"
         ) from unreadable
-    landed = (int(entry["version"]) for entry in recent if entry.get(_WRITE_ID) == write_id)
+    landed = (int(entry["version"]) for entry in recent if entry.get(WRITE_ID) == write_id)
     return now.version, next(landed, None)

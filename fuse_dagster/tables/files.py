@@ -1,130 +1,150 @@
-"""Rows of a table's data files with the place they lie at, and new data files beside them."""
+"""Rows of a table's data files with the place they lie at, read column by column as a plan needs them."""
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
-from deltalake.fs import DeltaStorageHandler
-from deltalake.transaction import AddAction
 from polars.exceptions import PolarsError
 
 from fuse_dagster.core.errors import TableStateError, first_line
-from fuse_dagster.tables.stats import statistics
-from fuse_dagster.tables.view import TableView, is_local
+from fuse_dagster.tables.view import TableView
 
 ROW = "__fuse_row"
-_ROWS_PER_FILE = 2_000_000
+"""The number of a row over all files that were chosen, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
-    """Rows read from some files of a table.
+    """Rows of some files of a table. Nothing is read before it is asked for, and no column twice.
 
     Attributes:
-        frame: All columns of the table, and `ROW`: the row's number over all files, in their order.
+        view: The opened table.
+        schema: The table's columns and types; columns that older files lack read as null.
         paths: The files, as the log names them.
-        starts: Number of each file's first row, ascending, one per path.
+        starts: Number of each file's first row, ascending, one per path, and the number of all rows last.
     """
 
-    frame: pl.DataFrame
+    view: TableView
+    schema: Mapping[str, pl.DataType]
     paths: tuple[str, ...]
     starts: tuple[int, ...]
+    _kept: dict[str, pl.Series] = field(default_factory=dict, repr=False, compare=False)
 
-    def touched(self, removed: pl.Series) -> tuple[tuple[str, ...], pl.DataFrame]:
-        """Files that hold rows to be removed, and the rows of theirs that stay.
+    @property
+    def height(self) -> int:
+        """Rows of all files together."""
+        return self.starts[-1]
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """All columns of all rows, and `ROW`."""
+        return self.columns([*self.schema])
+
+    def columns(self, names: Sequence[str]) -> pl.DataFrame:
+        """Some columns of all rows, and `ROW`.
+
+        Raises:
+            TableStateError: A file is gone, damaged, or not of the table's types.
+        """
+        missing = [name for name in names if name not in self._kept]
+        if missing:
+            schema = {name: self.schema[name] for name in missing}
+            parts = [self._read(number, missing) for number in range(len(self.paths))]
+            found = pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+            self._kept.update({name: found[name] for name in missing})
+        chosen = pl.DataFrame([self._kept[name] for name in names])
+        return chosen.with_columns(pl.int_range(0, self.height, dtype=pl.Int64, eager=True).alias(ROW))
+
+    def column(self, name: str) -> pl.Series:
+        """One column of all rows, by number; not kept, because a comparison needs it once."""
+        if name in self._kept:
+            return self._kept[name]
+        parts = [self._read(number, [name])[name] for number in range(len(self.paths))]
+        return pl.concat(parts) if parts else pl.Series(name, [], dtype=self.schema[name])
+
+    def holding(self, numbers: Iterable[pl.Series]) -> list[int]:
+        """Which files hold these rows, ascending.
 
         Args:
-            removed: Row numbers.
-
-        Returns:
-            Paths of the files, and their surviving rows with `ROW`.
+            numbers: Series of row numbers.
         """
-        if removed.is_empty():
-            return (), self.frame.clear()
-        starts = pl.Series(self.starts, dtype=pl.Int64)
-        hit = set((starts.search_sorted(removed.cast(pl.Int64).unique(), side="right") - 1).to_list())
-        ends = [*self.starts[1:], self.frame.height]
-        parts = [self.frame[self.starts[i] : ends[i]] for i in sorted(hit)]
-        stay = pl.concat(parts).join(removed.to_frame(ROW), on=ROW, how="anti", maintain_order="left")
-        return tuple(self.paths[i] for i in sorted(hit)), stay
+        bounds = pl.Series(self.starts, dtype=pl.Int64)
+        hit: set[int] = set()
+        for some in numbers:
+            if len(some):
+                hit |= set((bounds.search_sorted(some.cast(pl.Int64).unique(), side="right") - 1).unique().to_list())
+        return sorted(hit)
+
+    def file(self, number: int) -> pl.DataFrame:
+        """All columns of one file, and `ROW`."""
+        start, end = self.starts[number], self.starts[number + 1]
+        rows = pl.int_range(start, end, dtype=pl.Int64, eager=True).alias(ROW)
+        if all(name in self._kept for name in self.schema):
+            return pl.DataFrame([self._kept[name][start:end] for name in self.schema]).with_columns(rows)
+        return self._read(number, [*self.schema]).with_columns(rows)
+
+    def files_with(self, numbers: Sequence[pl.Series]) -> Iterator[pl.DataFrame]:
+        """All rows of each file that holds one of these, file by file."""
+        return (self.file(number) for number in self.holding(numbers))
+
+    def _read(self, number: int, names: Sequence[str]) -> pl.DataFrame:
+        found = _read(self.view, self.paths[number], {name: self.schema[name] for name in names})
+        expected = self.starts[number + 1] - self.starts[number]
+        if found.height != expected:
+            raise TableStateError(
+                f"data file `{self.paths[number]}` of `{self.view.uri}` holds {found.height} rows, but the log says "
+                f"{expected}; nothing was written. Somebody replaced the file: restore it"
+            )
+        return found
 
 
 def read_rows(view: TableView, files: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> FileRows:
-    """Read whole files, filling columns that older files lack with nulls.
+    """Number the rows of some files; they are read when they are asked for.
 
     Args:
         view: The opened table.
         files: Rows of `view.files()` to read.
-        schema: The table's columns and types.
+        schema: The table's columns and types, or those it will have.
 
     Raises:
-        TableStateError: A file is gone, damaged, or not of the table's types.
+        TableStateError: A file without statistics is gone or damaged.
     """
-    empty = pl.DataFrame(schema={**schema, ROW: pl.Int64})
-    parts, starts, at = [], [], 0
-    for path in files["path"]:
-        part = _read(view, path, schema)
-        parts.append(part.with_columns(pl.int_range(at, at + part.height, dtype=pl.Int64).alias(ROW)))
-        starts.append(at)
-        at += part.height
-    frame = pl.concat(parts) if parts else empty
-    return FileRows(frame, tuple(files["path"]), tuple(starts))
+    starts = [0]
+    for path, said in zip(files["path"], files["num_records"], strict=True):
+        starts.append(starts[-1] + (int(said) if said is not None else _count(view, path)))
+    return FileRows(view, schema, tuple(files["path"]), tuple(starts))
+
+
+def _count(view: TableView, path: str) -> int:
+    try:
+        return int(_scan(view, path).select(pl.len()).collect().item())
+    except (PolarsError, OSError) as error:
+        raise _unreadable(view, path, error) from error
 
 
 def _read(view: TableView, path: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     try:
-        found = pl.scan_parquet(view.locate(path), storage_options=dict(view.storage_options) or None)
+        found = _scan(view, path)
         have = found.collect_schema()
         columns = [
-            (pl.col(name).cast(dtype) if name in have else pl.lit(None, dtype=dtype)).alias(name)
+            (pl.col(name) if have[name] == dtype else pl.col(name).cast(dtype))
+            if name in have
+            else pl.repeat(None, pl.len(), dtype=dtype).alias(name)
             for name, dtype in schema.items()
         ]
         return found.select(columns).collect()
     except (PolarsError, OSError) as error:
-        raise TableStateError(
-            f"data file `{path}` of `{view.uri}` cannot be read: {first_line(error)}. Nothing was written; restore "
-            "the file, or an older version of the table"
-        ) from error
+        raise _unreadable(view, path, error) from error
 
 
-def write_files(view: TableView, frames: Sequence[pl.DataFrame]) -> list[AddAction]:
-    """Write rows as new data files; they belong to the table only once a commit names them.
-
-    Args:
-        view: The opened table.
-        frames: Groups of rows that go to files apart; each of the table's columns.
-
-    Returns:
-        One action per file. Empty groups make no file.
-    """
-    if is_local(view.uri):
-        Path(view.uri).mkdir(parents=True, exist_ok=True)
-    return [_write(view, part) for frame in frames for part in frame.iter_slices(_ROWS_PER_FILE) if part.height]
+def _scan(view: TableView, path: str) -> pl.LazyFrame:
+    return pl.scan_parquet(view.locate(path), glob=False, storage_options=dict(view.storage_options) or None)
 
 
-def _write(view: TableView, frame: pl.DataFrame) -> AddAction:
-    path = f"part-{uuid.uuid4()}.zstd.parquet"
-    target = view.locate(path)
-    frame.write_parquet(
-        target, compression="zstd", compression_level=1, storage_options=dict(view.storage_options) or None
+def _unreadable(view: TableView, path: str, error: Exception) -> TableStateError:
+    return TableStateError(
+        f"data file `{path}` of `{view.uri}` cannot be read: {first_line(error)}. Nothing was written; restore "
+        "the file, or an older version of the table"
     )
-    return AddAction(
-        path=path,
-        size=_size(view, path),
-        partition_values={},
-        modification_time=int(time.time() * 1000),
-        data_change=True,
-        stats=statistics(frame),
-    )
-
-
-def _size(view: TableView, path: str) -> int:
-    if is_local(view.uri):
-        return Path(view.locate(path)).stat().st_size
-    handler = DeltaStorageHandler(view.uri, dict(view.storage_options))
-    return int(handler.get_file_info([path])[0].size)

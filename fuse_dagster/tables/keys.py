@@ -17,14 +17,19 @@ _COMPARABLE = (
 _REMEDY = "Deduplicate in the asset by a rule of your own, or fix the source"
 
 
-def refuse_bad_keys(batch: pl.DataFrame, keys: Sequence[str]) -> None:
+def refuse_bad_keys(batch: pl.DataFrame, keys: Sequence[str], *, role: str = "keys") -> None:
     """Refuse keys that are missing, of a type without exact equality, or null.
+
+    Args:
+        batch: Rows x columns.
+        keys: The key columns.
+        role: The option that names them, for the message.
 
     Raises:
         SchemaError: A key column is missing, a float, or nested.
         KeyValueError: A key is null.
     """
-    require(keys, batch, "keys")
+    require(keys, batch, role)
     for key in keys:
         if not isinstance(batch.schema[key], _COMPARABLE):
             raise SchemaError(
@@ -56,9 +61,10 @@ def collapse(
     Raises:
         KeyValueError: Two rows of one key differ in `values`.
     """
-    doubled = batch.filter(batch.select(pl.struct(keys).is_duplicated()).to_series())
-    if doubled.is_empty():
+    distinct = batch.n_unique(keys)
+    if distinct == batch.height:
         return batch, 0
+    doubled = batch.filter(batch.select(pl.struct(keys).is_duplicated()).to_series())
     kinds = doubled.unique([*keys, *values], maintain_order=True)
     clash = kinds.filter(kinds.select(pl.struct(keys).is_duplicated()).to_series())
     if clash.height:
@@ -70,4 +76,4 @@ def collapse(
             f"{clash.n_unique(keys)} keys `{', '.join(named)}` stand more than once with different values (in "
             f"{[d for d in differing if INTERNAL not in d]}): {samples(shown, rows=4)}; nothing was written. {remedy}"
         )
-    return batch.unique(keys, keep="first", maintain_order=True), batch.height - batch.n_unique(keys)
+    return batch.unique(keys, keep="first", maintain_order=True), batch.height - distinct

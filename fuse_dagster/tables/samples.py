@@ -30,12 +30,13 @@ def masking(columns: Collection[str]) -> Iterator[None]:
         _masked.reset(token)
 
 
-def samples(frame: pl.DataFrame, *, rows: int = 3) -> str:
+def samples(frame: pl.DataFrame, *, rows: int = 3, of: int | None = None) -> str:
     """The first rows as `column=value` lists.
 
     Args:
         frame: Rows to show.
         rows: How many at the most.
+        of: How many there are in all, where the frame holds only some of them.
     """
     try:
         said = frame.head(rows).to_dicts()
@@ -45,7 +46,8 @@ def samples(frame: pl.DataFrame, *, rows: int = 3) -> str:
     for row in said:
         text = ", ".join(f"{name}={_shown(name, value)}" for name, value in row.items() if INTERNAL not in name)
         shown.append("(" + (text if len(text) <= _WIDEST else text[:_WIDEST] + " ...") + ")")
-    more = f" and {frame.height - rows} more" if frame.height > rows else ""
+    left = (frame.height if of is None else of) - len(said)
+    more = f" and {left} more" if left > 0 else ""
     return "; ".join(shown) + more
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +26,7 @@ class Tally:
     duplicates: int = 0
     deleted: int = 0
     schema_changes: tuple[str, ...] = ()
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(**{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)})

@@ -324,7 +324,7 @@ def test_a_lost_segment_of_facts_is_an_error(tmp_path: Path) -> None:
     feed = pl.DataFrame({"k": ["a", "a"], "v": [1, 1], "at": [JAN, FEB]})
     mode = History(keys=["k"], source="changes", effective_column="at")
     write(tmp_path / "t", feed, mode)
-    [segment] = (tmp_path / "t/_fuse").glob("*.facts.parquet")
+    [segment] = (tmp_path / "t/_fuse").glob("facts-*.parquet")
     segment.unlink()
     with pytest.raises(TableStateError, match="is gone or damaged"):
         write(tmp_path / "t", feed.with_columns(at=pl.lit(MAR)).unique(), mode)

@@ -1,111 +1,38 @@
-"""What a history must remember beyond its rows, so that any order of arrival gives the same table.
+"""The memory of a history: which facts its rows cannot show, so that any order of arrival gives the same table.
 
 A table's rows show what held when; they do not show that the same was said again, that a delete ended nothing, or which
 snapshots were applied. These facts lie beside the table in `_fuse/`: a manifest per commit, written *before* the commit
-and named by the version of the commit's transaction, and segments of facts that manifests refer to. Both are immutable;
-files of commits that never landed are garbage that no later manifest names.
+and named by the version of the commit's transaction and its write id, and segments of facts that manifests refer to.
+All are immutable. Racing writers choose one transaction version, of which Delta lets one land; what the others wrote is
+garbage that no later manifest names.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from deltalake.fs import DeltaStorageHandler
 from polars.exceptions import PolarsError
+from pyarrow.fs import FileSelector
 
-from fuse_dagster.core.errors import ConfigError, TableStateError
-from fuse_dagster.tables.commit import APP_ID
+from fuse_dagster.core.errors import ConfigError, TableStateError, first_line
+from fuse_dagster.tables.commit import APP_ID, WRITE_ID, Ticket
+from fuse_dagster.tables.history.foreign import refuse_foreign_changes
+from fuse_dagster.tables.history.manifest import FORMAT, Manifest, Snapshot, declaration
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.view import TableView, is_local
 
 FOLDER = "_fuse"
-_CONTENT = "manifest"
-_FORMAT = 1
+_CONTENT, _PATH = "manifest", "path"
 _MOST_SEGMENTS = 16
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-# Operations of other writers that move rows between files or change settings, and leave the rows as they were.
-_HARMLESS = frozenset({
-    "OPTIMIZE", "VACUUM START", "VACUUM END", "FSCK", "ADD FEATURE", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES",
-    "SET TABLE PROPERTIES", "UPDATE TABLE METADATA", "UPDATE FIELD METADATA",
-})  # fmt: skip
 
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One applied snapshot.
-
-    Attributes:
-        at: Its effective time, microseconds since 1970 in UTC.
-        columns: The business columns it brought, sorted.
-    """
-
-    at: int
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """Everything remembered, as of one commit.
-
-    Attributes:
-        declared: The declaration that the table was made with: keys, source, timezone, tracked and own columns.
-        snapshots: Applied snapshots, by time.
-        segments: Files with facts about single keys, oldest first.
-        rows_total: Rows of the table.
-        version: Table version that the commit makes.
-    """
-
-    declared: Mapping[str, Any]
-    snapshots: tuple[Snapshot, ...] = ()
-    segments: tuple[str, ...] = ()
-    rows_total: int = 0
-    version: int = 0
-    format: int = field(default=_FORMAT)
-
-    def neighbours(self, at: int) -> tuple[Snapshot | None, Snapshot | None]:
-        """The applied snapshots directly before and after a time."""
-        before = [s for s in self.snapshots if s.at < at]
-        after = [s for s in self.snapshots if s.at > at]
-        return (before[-1] if before else None), (after[0] if after else None)
-
-    def knows(self, at: int) -> bool:
-        """Whether a snapshot of exactly this time was applied."""
-        return any(s.at == at for s in self.snapshots)
-
-    def with_snapshot(self, snapshot: Snapshot) -> Manifest:
-        """The manifest with one snapshot more, or corrected."""
-        others = [s for s in self.snapshots if s.at != snapshot.at]
-        return replace(self, snapshots=tuple(sorted([*others, snapshot], key=lambda s: s.at)))
-
-
-def micros(moment: dt.datetime) -> int:
-    """Microseconds since 1970 in UTC, exactly."""
-    return (moment - _EPOCH) // dt.timedelta(microseconds=1)
-
-
-def moment(at: int) -> dt.datetime:
-    """The inverse of `micros`."""
-    return _EPOCH + dt.timedelta(microseconds=at)
-
-
-def declaration(mode: History, *, tracked: Sequence[str] | None) -> dict[str, Any]:
-    """What of a declaration must stay the same over the life of a table."""
-    return {
-        "keys": list(mode.keys),
-        "source": mode.source,
-        "deletes": mode.deletes,
-        "effective_column": mode.effective_column if mode.source == "changes" else None,
-        "sequence_by": mode.sequence_by,
-        "timezone": mode.timezone,
-        "track": None if tracked is None else sorted(tracked),
-        "ignore": sorted(mode.ignore),
-        "own": list(mode.reserved),
-    }
+logger = logging.getLogger(__name__)
 
 
 def load(view: TableView, mode: History) -> Manifest:
@@ -128,33 +55,49 @@ def load(view: TableView, mode: History) -> Manifest:
             f"`{view.uri}` is a table that no history was written to; write the history to another place, or move this "
             "table away"
         )
-    manifest = _read(view, transaction)
+    manifest = read_manifest(view, transaction)
     _refuse_other_declaration(view, dict(manifest.declared), declared)
-    _refuse_foreign_changes(view, manifest)
+    refuse_foreign_changes(view, manifest)
     return manifest
 
 
-def save(view: TableView, manifest: Manifest, transaction: int) -> None:
+def save(view: TableView, manifest: Manifest, ticket: Ticket) -> None:
     """Write the manifest of a commit that is about to be made."""
     _make_folder(view)
     text = json.dumps(asdict(manifest), separators=(",", ":"))
-    _write(view, pl.DataFrame({_CONTENT: [text]}), _manifest_name(transaction))
+    _write(view, pl.DataFrame({_CONTENT: [text]}), _name(ticket))
 
 
-def add_facts(view: TableView, manifest: Manifest, facts: pl.DataFrame, transaction: int) -> Manifest:
+def discard(view: TableView, ticket: Ticket) -> None:
+    """Remove the manifest of a commit that is known not to have landed."""
+    _delete(view, [_name(ticket)])
+
+
+def tidy(view: TableView, ticket: Ticket) -> None:
+    """Remove what others wrote for the transaction version that has landed: no commit of theirs can follow on it.
+
+    Failing to is harmless: the log tells which manifest is the one that landed.
+    """
+    try:
+        _delete(view, [name for name in _names(view, ticket.transactions[APP_ID]) if name != _name(ticket)])
+    except OSError as error:
+        logger.warning("left-over manifests of %s cannot be removed: %s", view.uri, first_line(error))
+
+
+def add_facts(view: TableView, manifest: Manifest, facts: pl.DataFrame, ticket: Ticket) -> Manifest:
     """Write facts about single keys as a segment; many small segments become one.
 
     Args:
         view: The opened table, or its absence.
         manifest: The memory so far.
         facts: Keys, `AT`, `SEQUENCE`, `DELETED`; facts that the memory does not hold yet.
-        transaction: Names the file.
+        ticket: Names the file.
     """
     if facts.is_empty():
         return manifest
     merged = len(manifest.segments) >= _MOST_SEGMENTS
     rows = pl.concat([read_facts(view, manifest, facts.clear()), facts]) if merged else facts
-    name = f"{transaction:020d}.facts.parquet"
+    name = f"facts-{_name(ticket)}"
     _make_folder(view)
     _write(view, rows, name)
     return replace(manifest, segments=(name,) if merged else (*manifest.segments, name))
@@ -180,18 +123,36 @@ def read_facts(view: TableView, manifest: Manifest, keys: pl.DataFrame, on: Sequ
     return pl.concat(parts)
 
 
-def _read(view: TableView, transaction: int) -> Manifest:
+def read_manifest(view: TableView, transaction: int) -> Manifest:
+    """Read the manifest of the commit that carries a transaction version.
+
+    Raises:
+        TableStateError: It is gone, damaged, or of a format that this version does not know.
+    """
+    pattern = f"{transaction:020d}-*.parquet"
     try:
-        raw = json.loads(_scan(view, _manifest_name(transaction)).collect()[_CONTENT].item())
+        found = dict(_scan(view, pattern, include_file_paths=_PATH).collect().select(_PATH, _CONTENT).rows())
+        raw = json.loads(found[_landed(view, list(found), pattern)])
     except (OSError, ValueError, PolarsError) as error:
-        raise _gone(view, _manifest_name(transaction)) from error
-    if raw.get("format") != _FORMAT:
+        raise _gone(view, pattern) from error
+    if raw.get("format") != FORMAT:
         raise TableStateError(
-            f"the memory of `{view.uri}` has format {raw.get('format')}, this version knows {_FORMAT}; "
+            f"the memory of `{view.uri}` has format {raw.get('format')}, this version knows {FORMAT}; "
             "upgrade fuse-dagster"
         )
     snapshots = tuple(Snapshot(s["at"], tuple(s["columns"])) for s in raw["snapshots"])
     return Manifest(**{**raw, "snapshots": snapshots, "segments": tuple(raw["segments"])})
+
+
+def _landed(view: TableView, paths: list[str], pattern: str) -> str:
+    """Of the manifests of racing writers, the one whose commit landed: the log says whose it was."""
+    if len(paths) == 1:
+        return paths[0]
+    written = {str(entry.get(WRITE_ID) or entry.get("userMetadata")) for entry in view.table.history()}
+    mine = [path for path in paths if path.rpartition("-")[2].removesuffix(".parquet") in written]
+    if len(mine) != 1:
+        raise _gone(view, pattern)
+    return mine[0]
 
 
 def _gone(view: TableView, name: str) -> TableStateError:
@@ -211,36 +172,41 @@ def _refuse_other_declaration(view: TableView, was: dict[str, Any], now: dict[st
         )
 
 
-def _refuse_foreign_changes(view: TableView, manifest: Manifest) -> None:
-    """Rows that others changed make the memory wrong: compare what they did, and how many rows there are."""
-    if view.version == manifest.version:
-        return
-    foreign = [
-        entry
-        for entry in view.table.history(max(view.version - manifest.version, 1))
-        if int(entry["version"]) > manifest.version and entry.get("operation") not in _HARMLESS
-    ]
-    rows = view.count_rows()
-    if foreign or rows != manifest.rows_total or view.version < manifest.version:
-        did = "; ".join(f"version {e['version']}: {e.get('operation')}" for e in foreign[:5]) or "an older state"
-        raise TableStateError(
-            f"the history `{view.uri}` was changed by others since version {manifest.version} ({did}; {rows} rows, "
-            f"{manifest.rows_total} remembered), so what it remembers no longer fits its rows. Nothing was written; "
-            f"restore version {manifest.version} by overwriting from a backup, or load the history anew "
-            "into an empty place"
-        )
+def _name(ticket: Ticket) -> str:
+    return f"{ticket.transactions[APP_ID]:020d}-{ticket.write_id}.parquet"
 
 
-def _manifest_name(transaction: int) -> str:
-    return f"{transaction:020d}.parquet"
+def _names(view: TableView, transaction: int) -> list[str]:
+    """Manifests written for a transaction version."""
+    prefix = f"{transaction:020d}-"
+    if is_local(view.uri):
+        return [path.name for path in Path(view.uri, FOLDER).glob(f"{prefix}*.parquet")]
+    found = _handler(view).get_file_info_selector(FileSelector(FOLDER, allow_not_found=True))
+    return [entry.base_name for entry in found if entry.base_name.startswith(prefix)]
+
+
+def _delete(view: TableView, names: Sequence[str]) -> None:
+    for name in names:
+        if is_local(view.uri):
+            Path(view.uri, FOLDER, name).unlink(missing_ok=True)
+        else:
+            _handler(view).delete_file(f"{FOLDER}/{name}")
+
+
+def _handler(view: TableView) -> DeltaStorageHandler:
+    return DeltaStorageHandler(view.uri, dict(view.storage_options))
 
 
 def _write(view: TableView, frame: pl.DataFrame, name: str) -> None:
     frame.write_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=dict(view.storage_options) or None)
 
 
-def _scan(view: TableView, name: str) -> pl.LazyFrame:
-    return pl.scan_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=dict(view.storage_options) or None)
+def _scan(view: TableView, name: str, *, include_file_paths: str | None = None) -> pl.LazyFrame:
+    return pl.scan_parquet(
+        f"{view.uri}/{FOLDER}/{name}",
+        storage_options=dict(view.storage_options) or None,
+        include_file_paths=include_file_paths,
+    )
 
 
 def _make_folder(view: TableView) -> None:

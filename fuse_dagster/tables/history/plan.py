@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from fuse_dagster.core.errors import SchemaError
-from fuse_dagster.tables.actions import Swap, mark, swap
-from fuse_dagster.tables.commit import Committed, next_transaction
+from fuse_dagster.tables.commit import Committed, LostRaceError, next_ticket
 from fuse_dagster.tables.files import FileRows, read_rows
 from fuse_dagster.tables.history import memory
+from fuse_dagster.tables.history.manifest import Manifest
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.keys import refuse_bad_keys
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.pruning import may_hold, may_reach
 from fuse_dagster.tables.schema import SchemaChange, reconcile, require
+from fuse_dagster.tables.swapping import Swap, mark, swap
 from fuse_dagster.tables.view import TableView, refuse_unsupported
 
 
@@ -38,7 +39,7 @@ class Prepared:
 
     view: TableView
     mode: History
-    manifest: memory.Manifest
+    manifest: Manifest
     batch: pl.DataFrame
     named: tuple[str, ...]
     change: SchemaChange
@@ -95,48 +96,64 @@ def candidates(prepared: Prepared, since: dt.datetime, keys: pl.DataFrame | None
     return read_rows(prepared.view, files, prepared.schema)
 
 
-def commit(
-    prepared: Prepared,
-    rows: FileRows,
-    removed: pl.Series,
-    added: pl.DataFrame,
-    *,
-    manifest: memory.Manifest,
-    facts: pl.DataFrame | None = None,
-) -> Committed | None:
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a batch does to a history.
+
+    Attributes:
+        removed: Numbers of the version rows that go.
+        added: Version rows that come.
+        manifest: What the table remembers from now on, without the facts.
+        facts: Statements about single keys to remember.
+        ended: `ROW`, end and flag of version rows that stay but end.
+        beside: Per row of `added`, the number of the version row of its key, or null.
+    """
+
+    removed: pl.Series
+    added: pl.DataFrame
+    manifest: Manifest
+    facts: pl.DataFrame | None = None
+    ended: pl.DataFrame | None = None
+    beside: pl.Series | None = None
+
+
+def commit(prepared: Prepared, rows: FileRows, outcome: Outcome) -> Committed | None:
     """Write the memory, then the one commit that makes it hold; nothing at all where nothing is new.
 
     Args:
         prepared: The batch and its table.
-        rows: The version rows read.
-        removed: Numbers of those that go.
-        added: Version rows that come.
-        manifest: What the table remembers from now on, without the facts.
-        facts: Statements about single keys to remember.
+        rows: The version rows that the outcome speaks of.
+        outcome: What goes, comes, ends, and is remembered.
 
     Returns:
         What landed; None where there was nothing to write.
     """
-    view = prepared.view
+    view, manifest = prepared.view, outcome.manifest
     plan = Swap(
         rows,
-        removed,
-        added.select(*prepared.schema),
+        outcome.removed,
+        outcome.added.select(*prepared.schema),
         prepared.schema,
-        bool(prepared.change),
+        schema_changes=bool(prepared.change),
         apart=pl.col(prepared.shape.valid_to).is_null(),
+        updated=outcome.ended,
+        beside=outcome.beside,
     )
-    has_facts = facts is not None and not facts.is_empty()
+    has_facts = outcome.facts is not None and not outcome.facts.is_empty()
     if view.exists and plan.is_empty and not has_facts and manifest == prepared.manifest:
         return None
-    transaction = next_transaction(view)
-    if facts is not None:
-        manifest = memory.add_facts(view, manifest, facts, transaction)
-    total = prepared.manifest.rows_total - len(removed) + added.height
-    memory.save(view, replace(manifest, rows_total=total, version=view.version + 1), transaction)
-    if view.exists and plan.is_empty:
-        return mark(view, transaction=transaction)
-    return swap(view, plan, transaction=transaction)
+    ticket = next_ticket(view)
+    if outcome.facts is not None:
+        manifest = memory.add_facts(view, manifest, outcome.facts, ticket)
+    total = prepared.manifest.rows_total - len(outcome.removed) + outcome.added.height
+    memory.save(view, replace(manifest, rows_total=total, version=view.version + 1), ticket)
+    try:
+        landed = mark(view, ticket=ticket) if view.exists and plan.is_empty else swap(view, plan, ticket=ticket)
+    except LostRaceError:
+        memory.discard(view, ticket)
+        raise
+    memory.tidy(view, ticket)
+    return landed
 
 
 def _full_schema(

@@ -33,6 +33,11 @@ class Interval:
     corrects: bool
 
     @property
+    def is_last(self) -> bool:
+        """Whether it comes after everything that is known so far."""
+        return self.until is None and not self.corrects
+
+    @property
     def is_first(self) -> bool:
         """Whether it comes before everything that is known so far."""
         return self.until is not None and not self.follows and not self.corrects
@@ -48,6 +53,7 @@ class Change:
         inserted: Batch rows whose key did not hold before; of a snapshot before all known ones, does not hold next.
         updated: Batch rows whose tracked values differ from what held before (or holds next).
         closed: Keys that held before and are absent now (or do not hold next).
+        held: Keys that held before.
     """
 
     removed: pl.Series
@@ -55,6 +61,7 @@ class Change:
     inserted: int
     updated: int
     closed: int
+    held: int
 
 
 def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, shape: Shape) -> Change:
@@ -70,6 +77,7 @@ def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, sha
     diff = _compare(held, batch, shape)
     changed = diff.filter(~pl.col(_SAME))
     counts = _count(rows, batch, where, shape) if where.is_first else _turns(changed)
+    counts["held"] = held.height
     if changed.is_empty():
         return Change(changed[ROW], rows.drop(ROW).clear(), **counts)
     old = _touching(rows, changed, where, shape)

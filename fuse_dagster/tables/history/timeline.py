@@ -12,6 +12,7 @@ from fuse_dagster.tables.equality import same_as_previous
 from fuse_dagster.tables.modes import History
 
 AT = "__fuse_at"
+UTC_MICROS = pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True, slots=True)

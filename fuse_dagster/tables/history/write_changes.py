@@ -10,7 +10,8 @@ from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, apply_changes, fact_schema
-from fuse_dagster.tables.history.plan import Prepared, candidates, commit, prepare
+from fuse_dagster.tables.history.manifest import moment
+from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare
 from fuse_dagster.tables.history.timeline import AT
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
@@ -45,9 +46,9 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     )
     statements, duplicates = _unique(_statements(prepared, deleted), mode, prepared)
     if statements.is_empty():
-        rows = candidates(prepared, memory.moment(0), statements.select(mode.keys))
-        committed = commit(prepared, rows, rows.frame[ROW].clear(), rows.frame.clear(), manifest=prepared.manifest)
-        return committed, Tally(schema_changes=prepared.change.sentences)
+        rows = candidates(prepared, moment(0), statements.select(mode.keys))
+        nothing = Outcome(pl.Series(ROW, [], dtype=pl.Int64), rows.frame.clear(), prepared.manifest)
+        return commit(prepared, rows, nothing), Tally(schema_changes=prepared.change.sentences)
     keys = statements.select(mode.keys)
     rows = candidates(prepared, statements[AT].min(), keys)  # type: ignore[arg-type]
     wanted = keys.with_columns(
@@ -58,7 +59,7 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     facts = memory.read_facts(view, prepared.manifest, wanted, mode.keys)
     of_keys = rows.frame.join(keys.unique(), on=list(mode.keys), how="semi", maintain_order="left")
     done = apply_changes(of_keys, facts, statements, columns, replaces=mode.replaces)
-    committed = commit(prepared, rows, done.removed, done.added, manifest=prepared.manifest, facts=done.facts)
+    committed = commit(prepared, rows, Outcome(done.removed, done.added, prepared.manifest, facts=done.facts))
     return committed, Tally(
         inserted=done.inserted,
         updated=done.updated,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from fuse_dagster.core.errors import CorrectionError, DeleteGuardError, SchemaError, TimeValueError
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.files import ROW
-from fuse_dagster.tables.history import memory
-from fuse_dagster.tables.history.guard import guard_deletes
-from fuse_dagster.tables.history.plan import Prepared, candidates, commit, prepare
+from fuse_dagster.tables.files import ROW, FileRows
+from fuse_dagster.tables.history.comparing import Comparison, compare
+from fuse_dagster.tables.history.extending import extend
+from fuse_dagster.tables.history.guard import absences, absences_in_order, guard_deletes, guard_updates
+from fuse_dagster.tables.history.manifest import Manifest, Snapshot, micros, moment
+from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare
 from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
@@ -21,6 +24,8 @@ from fuse_dagster.tables.samples import samples
 from fuse_dagster.tables.schema import refuse_missing, require
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView
+
+Timed = tuple[dt.datetime, pl.DataFrame]
 
 
 def write_snapshots(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[Committed | None, Tally]:
@@ -38,48 +43,86 @@ def write_snapshots(view: TableView, batch: pl.DataFrame, mode: History) -> tupl
     prepared = prepare(view, batch, mode)
     snapshots = list(_by_time(prepared))
     rows = candidates(prepared, min(at for at, _ in snapshots))
-    state, manifest, tallies = rows.frame, prepared.manifest, list[Tally]()
-    fresh = number = state.height
-    for at, frame in snapshots:
-        change, manifest, one = _apply(prepared, manifest, state, at, frame)
-        state = _step(state, change, number)
-        number += change.added.height
-        tallies.append(one)
-    gone = rows.frame.select(ROW).join(state.select(ROW), on=ROW, how="anti")[ROW]
-    come = state.filter(pl.col(ROW) >= fresh).drop(ROW)
-    if mode.restatements == "forget" and gone.is_empty() and come.is_empty() and view.exists:
-        manifest = prepared.manifest
-    return commit(prepared, rows, gone, come, manifest=manifest), _sum(prepared, tallies, gone, come)
+    apply = _apply_one if len(snapshots) == 1 else _apply_several
+    outcome, tally = apply(prepared, rows, snapshots)
+    return commit(prepared, rows, outcome), replace(tally, schema_changes=prepared.change.sentences)
 
 
-def _apply(
-    prepared: Prepared, manifest: memory.Manifest, state: pl.DataFrame, at: dt.datetime, frame: pl.DataFrame
-) -> tuple[Change, memory.Manifest, Tally]:
+def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -> tuple[Outcome, Tally]:
+    """One snapshot, the usual case: columns are compared one by one, and in order no version row is read whole."""
+    ((at, frame),) = snapshots
     mode, shape = prepared.mode, prepared.shape
     unique, duplicates = collapse(frame, shape.keys, shape.tracked)
-    stamp = memory.micros(at)
-    before, after = manifest.neighbours(stamp)
-    where = Interval(
-        at=at,
-        until=None if after is None else memory.moment(after.at),
-        follows=before is not None,
-        corrects=manifest.knows(stamp),
-    )
-    _refuse_lost_columns(prepared, manifest, at)
-    guard_deletes(state, unique, where, shape, highest=mode.max_delete_fraction, by=mode.effective_column)
-    change = apply_snapshot(state, unique, where, shape)
+    where = _interval(prepared.manifest, at)
+    _refuse_lost_columns(prepared, prepared.manifest, at)
+    compared = compare(rows, unique, at, shape)
+    remembered = prepared.manifest.with_snapshot(_stamp(prepared, at))
+    if compared.is_empty:
+        forget = mode.restatements == "forget" and prepared.view.exists
+        nothing = pl.Series(ROW, [], dtype=pl.Int64)
+        kept = prepared.manifest if forget else remembered
+        return Outcome(nothing, pl.DataFrame(schema=dict(prepared.schema)), kept), Tally(duplicates=duplicates)
+    if where.is_last:
+        guard_deletes(absences_in_order(compared, where, shape), unique, where, shape, mode=mode)
+        guard_updates(compared.updated, compared.held.height, where, mode=mode)
+        return extend(compared, unique, where, shape, remembered), _tally(compared, duplicates)
+    change = _change(prepared, rows.frame, unique, where)
+    tally = replace(_tally(change, duplicates), deleted=max(0, len(change.removed) - change.added.height))
+    return Outcome(change.removed, change.added, remembered), tally
+
+
+def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -> tuple[Outcome, Tally]:
+    """Several snapshots in one commit: each is applied to what the one before it left."""
+    shape, manifest, tally = prepared.shape, prepared.manifest, Tally()
+    state = rows.frame
+    fresh = number = state.height
+    for at, frame in snapshots:
+        unique, duplicates = collapse(frame, shape.keys, shape.tracked)
+        _refuse_lost_columns(prepared, manifest, at)
+        change = _change(prepared, state, unique, _interval(manifest, at))
+        manifest = manifest.with_snapshot(_stamp(prepared, at))
+        state = _step(state, change, number)
+        number += change.added.height
+        tally = tally + _tally(change, duplicates)
+    gone = rows.frame.select(ROW).join(state.select(ROW), on=ROW, how="anti")[ROW]
+    come = state.filter(pl.col(ROW) >= fresh).drop(ROW)
+    if prepared.mode.restatements == "forget" and gone.is_empty() and come.is_empty() and prepared.view.exists:
+        manifest = prepared.manifest
+    return Outcome(gone, come, manifest), replace(tally, deleted=max(0, len(gone) - come.height))
+
+
+def _change(prepared: Prepared, state: pl.DataFrame, batch: pl.DataFrame, where: Interval) -> Change:
+    """What one snapshot changes, if the guards and the declaration let it."""
+    mode, shape = prepared.mode, prepared.shape
+    guard_deletes(absences(state, batch, where, shape), batch, where, shape, mode=mode)
+    change = apply_snapshot(state, batch, where, shape)
+    guard_updates(change.updated, change.held, where, mode=mode)
     if where.corrects and not mode.replaces and not (change.removed.is_empty() and change.added.is_empty()):
         raise CorrectionError(
-            f'the snapshot of {at.isoformat()} is known with other content, and `on_correction="error"`: '
+            f'the snapshot of {where.at.isoformat()} is known with other content, and `on_correction="error"`: '
             f"{change.inserted} keys more, {change.updated} changed, {change.closed} fewer, as "
             f"{samples(change.added.select(shape.keys))}; nothing was written"
         )
-    remembered = manifest.with_snapshot(memory.Snapshot(stamp, tuple(sorted(prepared.named))))
-    return (
-        change,
-        remembered,
-        Tally(inserted=change.inserted, updated=change.updated, closed=change.closed, duplicates=duplicates),
+    return change
+
+
+def _interval(manifest: Manifest, at: dt.datetime) -> Interval:
+    stamp = micros(at)
+    before, after = manifest.neighbours(stamp)
+    return Interval(
+        at=at,
+        until=None if after is None else moment(after.at),
+        follows=before is not None,
+        corrects=manifest.knows(stamp),
     )
+
+
+def _stamp(prepared: Prepared, at: dt.datetime) -> Snapshot:
+    return Snapshot(micros(at), tuple(sorted(prepared.named)))
+
+
+def _tally(found: Change | Comparison, duplicates: int) -> Tally:
+    return Tally(inserted=found.inserted, updated=found.updated, closed=found.closed, duplicates=duplicates)
 
 
 def _step(state: pl.DataFrame, change: Change, number: int) -> pl.DataFrame:
@@ -91,7 +134,7 @@ def _step(state: pl.DataFrame, change: Change, number: int) -> pl.DataFrame:
     return pl.concat([stay, change.added.with_columns(numbers).select(state.columns)])
 
 
-def _by_time(prepared: Prepared) -> Iterator[tuple[dt.datetime, pl.DataFrame]]:
+def _by_time(prepared: Prepared) -> Iterator[Timed]:
     mode, batch = prepared.mode, prepared.batch
     if mode.effective_column is None:
         if mode.effective_at is None:
@@ -114,9 +157,9 @@ def _refuse_empty(batch: pl.DataFrame, mode: History) -> None:
         )
 
 
-def _refuse_lost_columns(prepared: Prepared, manifest: memory.Manifest, at: dt.datetime) -> None:
+def _refuse_lost_columns(prepared: Prepared, manifest: Manifest, at: dt.datetime) -> None:
     """A column must not vanish as time goes on, in whatever order the snapshots arrive."""
-    stamp, named = memory.micros(at), set(prepared.named)
+    stamp, named = micros(at), set(prepared.named)
     earlier = {name for s in manifest.snapshots if s.at < stamp for name in s.columns}
     refuse_missing(sorted(earlier - named), f"the snapshot of {at.isoformat()}")
     for later in manifest.snapshots:
@@ -124,17 +167,6 @@ def _refuse_lost_columns(prepared: Prepared, manifest: memory.Manifest, at: dt.d
         if lost:
             raise SchemaError(
                 f"the snapshot of {at.isoformat()} has {lost}, which the later one of "
-                f"{memory.moment(later.at).isoformat()} does not have; a column that vanishes is usually a broken "
+                f"{moment(later.at).isoformat()} does not have; a column that vanishes is usually a broken "
                 "extract. Deliver the later one again with it, or drop the column from both"
             )
-
-
-def _sum(prepared: Prepared, tallies: list[Tally], gone: pl.Series, come: pl.DataFrame) -> Tally:
-    return Tally(
-        inserted=sum(t.inserted for t in tallies),
-        updated=sum(t.updated for t in tallies),
-        closed=sum(t.closed for t in tallies),
-        duplicates=sum(t.duplicates for t in tallies),
-        deleted=max(0, len(gone) - come.height),
-        schema_changes=prepared.change.sentences,
-    )

@@ -36,6 +36,8 @@ class History:
         ignore: Columns stored but not tracked: they hold the value of the version's earliest statement.
         max_delete_fraction: Highest share of the neighbouring snapshot's keys that a snapshot may leave out, 0 to 1;
             None turns the guard off.
+        max_update_fraction: Highest share of the previous snapshot's keys whose tracked values a snapshot may change,
+            0 to 1; None, the default, turns this guard off.
         allow_empty: Whether a snapshot without rows is believed.
         restatements: `remember` keeps the time of a value stated again without change, because a late row may fall in
             between; `forget` saves that memory where batches only come in order.
@@ -62,6 +64,7 @@ class History:
     track: Sequence[str] | None = None
     ignore: Sequence[str] = ()
     max_delete_fraction: float | None = 0.5
+    max_update_fraction: float | None = None
     allow_empty: bool = False
     restatements: Restatements = "remember"
     on_correction: OnCorrection | None = None
@@ -135,9 +138,10 @@ class History:
     def _wrong_times(self) -> Iterable[str]:
         if self.effective_at is not None and self.effective_column is not None:
             yield "`effective_at` and `effective_column` exclude each other; give one"
-        fraction = self.max_delete_fraction
-        if fraction is not None and not 0 <= fraction <= 1:
-            yield f"`max_delete_fraction` is `{fraction}`; give a share from 0 to 1, or None for no guard"
+        for guard in ("max_delete_fraction", "max_update_fraction"):
+            fraction = getattr(self, guard)
+            if fraction is not None and not 0 <= fraction <= 1:
+                yield f"`{guard}` is `{fraction}`; give a share from 0 to 1, or None for no guard"
         if self.timezone is not None:
             try:
                 zoneinfo.ZoneInfo(self.timezone)

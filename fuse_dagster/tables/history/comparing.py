@@ -1,0 +1,76 @@
+"""A snapshot beside what held at its time, compared column by column so that no more than one lies in memory twice."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import polars as pl
+
+from fuse_dagster.tables.files import ROW, FileRows
+from fuse_dagster.tables.history.timeline import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a snapshot differs from what held at its time.
+
+    Attributes:
+        held: Versions that held: keys and `ROW`.
+        rows: Per row of the snapshot, the number of the version of its key that held, or null.
+        same: Per row of the snapshot, whether that version agrees in every tracked column; never null.
+    """
+
+    held: pl.DataFrame
+    rows: pl.Series
+    same: pl.Series
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the snapshot says what held anyway."""
+        return bool(self.same.all()) and self.held.height == len(self.rows)
+
+    @property
+    def inserted(self) -> int:
+        """Rows of the snapshot whose key did not hold."""
+        return self.rows.null_count()
+
+    @property
+    def updated(self) -> int:
+        """Rows of the snapshot whose key held other values."""
+        return len(self.rows) - self.inserted - int(self.same.sum())
+
+    @property
+    def closed(self) -> int:
+        """Keys that held and are absent from the snapshot."""
+        return self.held.height - (len(self.rows) - self.inserted)
+
+    def gone(self) -> pl.DataFrame:
+        """Versions of keys that are absent from the snapshot: keys and `ROW`."""
+        if not self.closed:
+            return self.held.clear()
+        return self.held.join(self.rows.drop_nulls().to_frame(ROW), on=ROW, how="anti", maintain_order="left")
+
+
+def compare(rows: FileRows, batch: pl.DataFrame, at: dt.datetime, shape: Shape) -> Comparison:
+    """Compare a snapshot with the versions that hold at its time.
+
+    Args:
+        rows: Version rows, at least all that hold then.
+        batch: One row per key, business columns.
+        at: The snapshot's time.
+        shape: Parts of the columns.
+    """
+    keys = list(shape.keys)
+    held = rows.columns([*keys, shape.valid_from, shape.valid_to]).filter(shape.covering(at)).select(*keys, ROW)
+    numbers = batch.select(keys).join(held, on=keys, how="left", maintain_order="left")[ROW]
+    same = numbers.is_not_null()
+    if not held.is_empty():
+        for name in shape.tracked:
+            same = same & _agrees(rows.column(name).gather(numbers), batch[name])
+    return Comparison(held, numbers, same)
+
+
+def _agrees(known: pl.Series, stated: pl.Series) -> pl.Series:
+    pair = pl.DataFrame([known.alias("known"), stated.alias("stated")])
+    return pair.select(pl.col("known").eq_missing(pl.col("stated"))).to_series()

@@ -1,0 +1,238 @@
+"""The swap: rows out of a table and rows into it, in one commit that touches only the files it must."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from deltalake import Schema
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+
+from fuse_dagster.core.errors import SchemaError, TableStateError
+from fuse_dagster.tables.actions import put
+from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, land
+from fuse_dagster.tables.files import ROW, FileRows
+from fuse_dagster.tables.new_files import ROWS_PER_FILE, write_files
+from fuse_dagster.tables.view import TableView, open_view
+
+SMALL = 250_000
+"""Rows below which what is left of a file is written together with others, so that files don't crumble."""
+
+_NOWHERE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """Rows to take out of a table and rows to put in, in one commit.
+
+    Attributes:
+        rows: The rows that were chosen, by file.
+        removed: Numbers of the rows that go.
+        added: Rows that come, with the columns of `schema`.
+        schema: The table's columns and types after the commit.
+        schema_changes: Whether `schema` differs from the table's.
+        apart: Boolean expression, never null, that sends rows to two groups of files; readers then skip one of them.
+        updated: `ROW` and columns with new values, for rows that stay; none of them is in `removed`.
+        beside: Per row of `added`, the number of the row whose file it should share, or null: what is found together
+            stays together.
+    """
+
+    rows: FileRows
+    removed: pl.Series
+    added: pl.DataFrame
+    schema: Mapping[str, pl.DataType]
+    schema_changes: bool = False
+    apart: pl.Expr | None = None
+    updated: pl.DataFrame | None = None
+    beside: pl.Series | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.touched and self.added.is_empty() and not self.schema_changes
+
+    @property
+    def touched(self) -> list[pl.Series]:
+        """Numbers of the rows whose files cannot stay as they are."""
+        changed = [] if self.updated is None else [self.updated[ROW]]
+        return [numbers for numbers in (self.removed, *changed) if len(numbers)]
+
+    def remaining(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows without those that go, and with their new values.
+
+        Args:
+            rows: All rows of some files, with `ROW`.
+        """
+        stay = rows
+        if len(self.removed):
+            stay = rows.join(self.removed.to_frame(ROW), on=ROW, how="anti", maintain_order="left")
+        if self.updated is not None and not self.updated.is_empty():
+            mine = self.updated.join(stay.select(ROW), on=ROW, how="semi")
+            stay = stay.update(mine, on=ROW, how="left", include_nulls=True, maintain_order="left")
+        return stay.select(*self.schema)
+
+    def groups(self, frame: pl.DataFrame) -> list[pl.DataFrame]:
+        """The frame split into its groups of files."""
+        return [frame] if self.apart is None else [frame.filter(self.apart), frame.filter(~self.apart)]
+
+
+def swap(view: TableView, plan: Swap, *, ticket: Ticket | None = None) -> Committed:
+    """Take rows out and put rows in, in one commit; files without such a row are not touched.
+
+    Args:
+        view: The view that the plan was made on.
+        plan: What goes and what comes.
+        ticket: What the commit is known by.
+
+    Raises:
+        LostRaceError: The table has changed since the view was opened.
+        SchemaError: A row is null in a column that the table declares NOT NULL.
+    """
+    _refuse_nulls(view, plan.added)
+    if not view.exists:
+        return _make(view, plan, ticket)
+    if plan.schema_changes:
+        return _rewrite(view, plan, ticket)
+    files = plan.rows.holding(plan.touched)
+    total = view.count_rows() - len(plan.removed) + plan.added.height
+    adds = write_files(view, _new_files(plan, files))
+    return replace_files(view, [plan.rows.paths[number] for number in files], adds, rows_total=total, ticket=ticket)
+
+
+def replace_files(
+    view: TableView,
+    paths: Sequence[str],
+    adds: Sequence[AddAction],
+    *,
+    rows_total: int,
+    data_change: bool = True,
+    ticket: Ticket | None = None,
+) -> Committed:
+    """Commit that some files go and others come.
+
+    Args:
+        view: The view that the files were read from.
+        paths: Files that go, as the log names them.
+        adds: Files that come.
+        rows_total: Rows of the table afterwards.
+        data_change: False where the same rows only move.
+        ticket: What the commit is known by.
+
+    Raises:
+        LostRaceError: The table has changed since the view was opened.
+    """
+    now = int(time.time() * 1000)
+    removes = [RemoveAction(path, data_change=data_change, deletion_timestamp=now) for path in paths]
+    version = land(
+        view,
+        lambda props: view.table.create_write_transaction(
+            [*adds, *removes], mode="append", schema=view.table.schema(), commit_properties=props
+        ),
+        ticket=ticket,
+    )
+    return Committed(version, len(adds), sum(add.size for add in adds), rows_total)
+
+
+def mark(view: TableView, *, ticket: Ticket) -> Committed:
+    """Commit no data, only the ticket: what it names in the table's memory now holds.
+
+    Raises:
+        LostRaceError: The table has changed since the view was opened.
+    """
+    return replace_files(view, [], [], rows_total=view.count_rows(), ticket=ticket)
+
+
+def _make(view: TableView, plan: Swap, ticket: Ticket | None) -> Committed:
+    """Make the table with its first rows, in files that are laid out as later ones will be."""
+    rows = plan.added.select(*plan.schema)
+    schema = Schema.from_arrow(rows.clear().to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
+    adds = write_files(view, plan.groups(rows))
+    options = dict(view.storage_options)
+
+    def make(props: object) -> None:
+        try:
+            create_table_with_add_actions(
+                view.uri,
+                schema,
+                adds,
+                storage_options=options,
+                commit_properties=props,  # type: ignore[arg-type]
+            )
+        except DeltaError as error:
+            if open_view(view.uri, view.storage_options).exists:
+                raise LostRaceError from error
+            raise
+
+    return Committed(land(view, make, ticket=ticket), len(adds), sum(add.size for add in adds), rows.height)
+
+
+def _new_files(plan: Swap, files: Sequence[int]) -> Iterator[pl.DataFrame]:
+    """What is written in place of the touched files: large remains alone, small ones and new rows together."""
+    nowhere = pl.Series(ROW, [_NOWHERE], dtype=pl.Int64)
+    beside = nowhere.new_from_index(0, plan.added.height) if plan.beside is None else plan.beside.fill_null(_NOWHERE)
+    added = plan.added.select(*plan.schema).with_columns(beside.alias(ROW))
+    pools: list[list[pl.DataFrame]] = [[] for _ in range(1 if plan.apart is None else 2)]
+    placed = pl.lit(False)
+    for number in files:
+        start, end = plan.rows.starts[number], plan.rows.starts[number + 1]
+        here = (pl.col(ROW) >= start) & (pl.col(ROW) < end)
+        placed = placed | here
+        near = added.filter(here).drop(ROW)
+        for pool, part in zip(
+            pools, plan.groups(pl.concat([plan.remaining(plan.rows.file(number)), near])), strict=True
+        ):
+            if part.height >= SMALL:
+                yield part
+            else:
+                pool.append(part)
+                yield from _overflow(pool)
+    for pool, part in zip(pools, plan.groups(added.filter(~placed).drop(ROW)), strict=True):
+        yield pl.concat([*pool, part])
+
+
+def _overflow(pool: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Empty a pool that fills a file, so that no more than one file's rows wait in memory."""
+    if sum(part.height for part in pool) >= ROWS_PER_FILE:
+        yield pl.concat(pool)
+        pool.clear()
+
+
+def _rewrite(view: TableView, plan: Swap, ticket: Ticket | None) -> Committed:
+    """A new or wider column: write the whole table again, in one commit.
+
+    A file swap commits with the old columns whatever its files hold, and a second commit for the schema could be left
+    alone by a crash. So this one costs a table, once per new column.
+    """
+    _refuse_lost_promises(view)
+    files = view.files()
+    if set(files["path"]) != set(plan.rows.paths):
+        raise TableStateError(
+            f"a schema change of `{view.uri}` needs all of its files read, not {len(plan.rows.paths)}"
+        )
+    after = pl.concat([plan.remaining(plan.rows.frame), plan.added.select(*plan.schema)])
+    return put(view, pl.concat(plan.groups(after)), overwrite=True, replace_schema=True, ticket=ticket)
+
+
+def _refuse_lost_promises(view: TableView) -> None:
+    """delta-rs writes a new schema from the rows alone: what the old one says beyond names and types would be gone."""
+    said = [f.name for f in view.table.schema().fields if not f.nullable or f.metadata]
+    if said:
+        raise SchemaError(
+            f"the columns of `{view.uri}` change, and {said} are NOT NULL or have comments, which would be lost; "
+            "nothing was written. Add the column to the table first (`DeltaTable.alter.add_columns`), then write "
+            "again"
+        )
+
+
+def _refuse_nulls(view: TableView, added: pl.DataFrame) -> None:
+    if not view.exists:
+        return
+    for declared in view.table.schema().fields:
+        if not declared.nullable and declared.name in added.columns and added[declared.name].null_count():
+            raise SchemaError(
+                f"column `{declared.name}` is NOT NULL in `{view.uri}`, but {added[declared.name].null_count()} rows "
+                "of the batch are null there; nothing was written"
+            )
