@@ -1,4 +1,4 @@
-"""Overwrite: the batch takes the place of the table, or of one slice of it, unless both hold the same rows."""
+"""Overwrite: the batch takes the place of the table, or of a part of it, unless both hold the same rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from fuse_dagster.tables.actions import create, put
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.equality import same_rows
 from fuse_dagster.tables.modes import Overwrite
-from fuse_dagster.tables.schema import reconcile, refuse_missing, refuse_widened
+from fuse_dagster.tables.replacing import replace_chosen
+from fuse_dagster.tables.schema import complete, reconcile, refuse_missing, refuse_widened
 from fuse_dagster.tables.slices import refuse_strays
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView
@@ -24,9 +25,13 @@ def overwrite(view: TableView, batch: pl.DataFrame, mode: Overwrite) -> tuple[Co
         mode: The declaration.
 
     Raises:
-        PartitionError: Rows lie outside the slice, or a value of it cannot be of its column's type.
+        PartitionError: Rows lie outside the slice or do not meet the predicate, or a value of the slice cannot be of
+            its column's type.
         SchemaError: The batch does not fit the table's columns.
+        FuseError: For keys and predicates also what `replace_chosen` raises.
     """
+    if mode.chooses_rows:
+        return replace_chosen(view, batch, mode)
     if mode.where is None:
         return _whole(view, batch, mode)
     typed, change = reconcile(batch, view.schema(), policy=mode.schema)
@@ -75,13 +80,7 @@ def _only_casts(batch: pl.DataFrame, schema: dict[str, pl.DataType]) -> bool:
 def _is_there(view: TableView, batch: pl.DataFrame, matches: pl.Expr | None) -> bool:
     if _count(view, matches) != batch.height:
         return False
-    return same_rows(_rows(view, matches).collect(), _complete(batch, view.schema()))
-
-
-def _complete(batch: pl.DataFrame, schema: dict[str, pl.DataType]) -> pl.DataFrame:
-    """The batch with columns that it lacks as nulls, as the table would show them."""
-    absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in batch.columns]
-    return batch.with_columns(absent).select(*schema)
+    return same_rows(_rows(view, matches).collect(), complete(batch, view.schema()))
 
 
 def _count(view: TableView, matches: pl.Expr | None) -> int:

@@ -41,7 +41,11 @@ def may_hold(files: pl.DataFrame, keys: pl.DataFrame) -> pl.Expr:
     wanted = keys[name]
     if wanted.is_empty():
         return pl.lit(False)
-    is_exact = wanted.dtype.is_integer() or wanted.dtype in {pl.String, pl.Date}
-    if not is_exact or low not in files.columns or files.schema[low] != wanted.dtype:
+    if not has_exact_bounds(wanted.dtype) or low not in files.columns or files.schema[low] != wanted.dtype:
         return pl.lit(True)
     return ((pl.col(low) <= wanted.max()) & (pl.col(high) >= wanted.min())).fill_null(True)
+
+
+def has_exact_bounds(dtype: pl.DataType) -> bool:
+    """Whether every writer states the bounds of a column of this type exactly."""
+    return dtype.is_integer() or dtype in {pl.String, pl.Date}

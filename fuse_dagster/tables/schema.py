@@ -95,6 +95,19 @@ def reconcile(
     return typed.cast(casts), SchemaChange(added if schema else {}, widened, missing)  # type: ignore[arg-type]
 
 
+def complete(batch: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The batch as the table will show it: in its order, and null in the columns that the batch lacks.
+
+    Args:
+        batch: Rows x some of the columns.
+        schema: All columns and their types.
+    """
+    return batch.select(
+        (pl.col(name).cast(dtype) if name in batch.columns else pl.repeat(None, pl.len(), dtype=dtype)).alias(name)
+        for name, dtype in schema.items()
+    )
+
+
 def refuse_missing(missing: Sequence[str], what: str) -> None:
     """Raise where the batch lacks columns that it must bring.
 

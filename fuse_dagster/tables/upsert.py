@@ -1,26 +1,28 @@
-"""Upsert: new keys come, changed keys are replaced, absent keys stay (SCD type 1)."""
+"""Upsert: new keys come, changed keys are replaced, absent keys stay or are deleted (SCD type 1)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import polars as pl
 
-from fuse_dagster.tables.actions import Swap, swap
+from fuse_dagster.core.errors import SchemaError
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.equality import same
-from fuse_dagster.tables.files import ROW, read_rows
-from fuse_dagster.tables.keys import collapse, refuse_bad_keys
+from fuse_dagster.tables.files import ROW, FileRows, read_rows
 from fuse_dagster.tables.modes import Upsert
 from fuse_dagster.tables.pruning import may_hold
-from fuse_dagster.tables.schema import reconcile, refuse_missing
+from fuse_dagster.tables.schema import SchemaChange, reconcile, refuse_missing
+from fuse_dagster.tables.swapping import Swap, swap
 from fuse_dagster.tables.tally import Tally
+from fuse_dagster.tables.upserting.deciding import Decided, decide
+from fuse_dagster.tables.upserting.guard import guard_deletes, refuse_empty
+from fuse_dagster.tables.upserting.stating import Stated, state
 from fuse_dagster.tables.view import TableView, refuse_unsupported
-
-_SUFFIX = "__fuse_batch"
-_NEW = "__fuse_new"
 
 
 def upsert(view: TableView, batch: pl.DataFrame, mode: Upsert) -> tuple[Committed | None, Tally]:
-    """Insert or replace by key, touching only files that hold a changed key.
+    """Insert, replace or delete by key, touching only files that hold a changed key.
 
     Args:
         view: The opened table, or its absence.
@@ -29,38 +31,100 @@ def upsert(view: TableView, batch: pl.DataFrame, mode: Upsert) -> tuple[Committe
 
     Raises:
         SchemaError: The batch lacks a column of the table, or brings a type that does not fit.
-        KeyValueError: A key is null, or stands twice with different values.
+        KeyValueError: A key or a sequence is null, or stands twice with different values.
+        ConfigError: A condition does not fit the columns.
+        CorrectionError: A row says something else than the table, with the same sequence.
+        DeleteGuardError: A whole truth leaves out too many keys of the table, or has no rows.
+        TableStateError: The table cannot be written safely, or holds a key of the batch more than once.
     """
     refuse_unsupported(view)
-    table = view.schema()
-    typed, change = reconcile(batch, table, policy=mode.schema)
+    refuse_empty(batch, mode)
+    typed, change = reconcile(batch, view.schema(), policy=mode.schema, own=mode.own)
     refuse_missing(change.missing, "the batch")
-    refuse_bad_keys(typed, mode.keys)
-    values = [name for name in typed.columns if name not in mode.keys]
-    unique, duplicates = collapse(typed, mode.keys, values)
-    schema = change.after(table) if table else dict(typed.schema)
+    stated = state(batch, typed, mode)
+    columns = _columns(view.schema(), typed.schema, change, mode)
     files = view.files()
-    if not change and not files.is_empty():
-        files = files.filter(may_hold(files, unique.select(mode.keys)))
-    rows = read_rows(view, files, schema)
-    removed, inserts, updates = _compare(rows.frame, unique, mode, values)
-    added = unique[pl.concat([inserts, updates])].select(*schema)
-    tally = Tally(inserted=len(inserts), updated=len(updates), duplicates=duplicates, schema_changes=change.sentences)
-    plan = Swap(rows, removed, added, schema, bool(change))
+    if mode.absent == "keep" and not columns.change and not files.is_empty():
+        files = files.filter(may_hold(files, stated.rows.select(mode.keys)))
+    rows = read_rows(view, files, columns.schema)
+    decided = decide(rows, stated, mode)
+    guard_deletes(rows, decided, mode, keys=stated.rows.height)
+    plan = _plan(rows, stated, decided, columns, mode)
+    tally = Tally(
+        inserted=len(decided.inserts),
+        updated=len(decided.updates) - (decided.closing if mode.keeps_deletes else 0),
+        closed=decided.closing + len(decided.absent),
+        closing_rows=decided.closing,
+        duplicates=stated.duplicates,
+        deleted=len(plan.removed) - len(decided.replaced),
+        schema_changes=columns.sentences,
+    )
     if view.exists and plan.is_empty:
         return None, tally
     return swap(view, plan), tally
 
 
-def _compare(
-    held: pl.DataFrame, batch: pl.DataFrame, mode: Upsert, values: list[str]
-) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """Numbers of the rows to replace; indices of the batch's rows to insert and to update."""
-    keys = list(mode.keys)
-    numbered = batch.with_row_index(_NEW).with_columns(pl.col(_NEW).cast(pl.Int64))
-    joined = numbered.join(held, on=keys, how="left", suffix=_SUFFIX, maintain_order="left")
-    agree = same([pl.col(c) for c in values], [pl.col(c + _SUFFIX) for c in values])
-    found = pl.col(ROW).is_not_null()
-    changed = joined.filter(found & ~agree)
-    inserts = joined.filter(~found)[_NEW]
-    return changed[ROW], inserts.rename("index"), changed[_NEW].unique(maintain_order=True).rename("index")
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The table's columns after the write.
+
+    Attributes:
+        schema: All of them.
+        change: Whether they differ from what is there.
+        anew: Whether the column of soft deletes comes to a table that has rows.
+        sentences: One per change.
+    """
+
+    schema: Mapping[str, pl.DataType]
+    change: bool
+    anew: bool
+    sentences: tuple[str, ...]
+
+
+def _columns(
+    table: Mapping[str, pl.DataType], batch: Mapping[str, pl.DataType], change: SchemaChange, mode: Upsert
+) -> _Columns:
+    schema = change.after(table) if table else dict(batch)
+    sentences = change.sentences
+    anew = False
+    for name in mode.own:
+        if table.get(name, pl.Boolean()) != pl.Boolean():
+            raise SchemaError(
+                f"`soft_delete` names `{name}`, which is {table[name]} in the table; a mark is a boolean: name another "
+                "column, which the table then adds"
+            )
+        anew = bool(table) and name not in table
+        schema |= {name: pl.Boolean()}
+        sentences += (f"{name}: boolean added",) if anew else ()
+    return _Columns(schema, bool(change) or anew, anew, sentences)
+
+
+def _plan(rows: FileRows, stated: Stated, decided: Decided, columns: _Columns, mode: Upsert) -> Swap:
+    """What goes, what comes, and what is marked."""
+    gone = [decided.replaced, decided.removed]
+    marked = decided.marked
+    if mode.soft_delete is None:
+        gone.append(decided.absent)
+    else:
+        marked = pl.concat([marked, decided.absent])
+    removed = pl.concat([numbers.rename(ROW) for numbers in gone])
+    come = pl.concat([decided.inserts.rename(ROW), decided.updates.cast(decided.inserts.dtype).rename(ROW)])
+    added = stated.rows[come].with_columns(stated.deleted.gather(come).alias(name) for name in mode.own)
+    return Swap(
+        rows,
+        removed,
+        added.select(*columns.schema),
+        columns.schema,
+        columns.change,
+        updated=None if mode.soft_delete is None else _marks(rows, removed, marked, mode.soft_delete, columns),
+    )
+
+
+def _marks(rows: FileRows, removed: pl.Series, marked: pl.Series, name: str, columns: _Columns) -> pl.DataFrame:
+    """The rows whose mark changes: those deleted now, and all that stay where there were no marks before."""
+    marks = marked.rename(ROW).to_frame().with_columns(pl.lit(True).alias(name))
+    if not columns.anew:
+        return marks
+    every = pl.DataFrame({ROW: pl.int_range(0, rows.height, dtype=pl.Int64, eager=True)})
+    stay = every.join(removed.to_frame(ROW), on=ROW, how="anti", maintain_order="left")
+    return stay.join(marks, on=ROW, how="left", maintain_order="left").with_columns(pl.col(name).fill_null(False))

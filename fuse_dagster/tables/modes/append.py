@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fuse_dagster.tables.modes.declaring import SchemaPolicy, raise_problems, set_names, wrong_choices
+
+BY_BATCH = "batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,18 +15,45 @@ class Append:
     """Add the batch's rows; what the table holds stays untouched.
 
     Attributes:
+        once: What makes a repeated batch harmless. `"batch"`: a batch whose `batch_id` was committed before adds
+            nothing, whatever it holds now; choose it where a batch has a name, such as a partition or a file. A list
+            of columns: only rows whose key the table does not hold yet are added, and the first row of a key stays;
+            choose it where rows have an identity and batches overlap. By default every row is added.
+        batch_id: Name of this batch, for `once="batch"`; set per write. An empty batch is not remembered.
         partition_by: Physical partition columns, used when the table is created.
         schema: `evolve` adds new columns; `strict` refuses them.
 
     Example:
-        >>> Append(partition_by=["day"]).partition_by
-        ('day',)
+        >>> Append(once="event_id").once
+        ('event_id',)
     """
 
+    once: str | Sequence[str] | None = None
+    batch_id: str | None = None
     partition_by: Sequence[str] = ()
     schema: SchemaPolicy = "evolve"
 
     def __post_init__(self) -> None:
-        """Check the declaration."""
+        """Check the declaration; all problems are reported at once."""
         set_names(self, "partition_by")
-        raise_problems("Append", wrong_choices(self, schema=SchemaPolicy))
+        if self.once is not None and self.once != BY_BATCH:
+            set_names(self, "once")
+        raise_problems("Append", [*self._wrong_once(), *wrong_choices(self, schema=SchemaPolicy)])
+
+    @property
+    def once_by_batch(self) -> bool:
+        """Whether a batch is recognized by its name."""
+        return self.once == BY_BATCH
+
+    @property
+    def once_by_key(self) -> tuple[str, ...]:
+        """Columns by which a row is recognized; none where rows are not."""
+        return tuple(self.once) if self.once is not None and not self.once_by_batch else ()
+
+    def _wrong_once(self) -> Iterable[str]:
+        if self.once is not None and not self.once:
+            yield '`once` is empty; give `"batch"`, or the columns that identify a row'
+        if self.batch_id is not None and not self.once_by_batch:
+            yield '`batch_id` names a batch, which only `once="batch"` asks for'
+        if self.batch_id == "":
+            yield "`batch_id` is empty; give a name that no other batch has"

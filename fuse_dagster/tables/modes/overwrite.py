@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fuse_dagster.tables.modes.declaring import SchemaPolicy, raise_problems, set_names, wrong_choices
+from fuse_dagster.tables.conditions import Condition, wrong_conditions
+from fuse_dagster.tables.modes.declaring import SchemaPolicy, raise_problems, set_names, wrong_choices, wrong_keys
 from fuse_dagster.tables.slices import Slice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overwrite:
-    """Replace the table, or the slice of it that `where` names, by the batch.
+    """Replace the table, or the rows that one of `where`, `replace_keys` and `predicate` names, by the batch.
+
+    Columns of the table that the batch lacks are null in what replaces a part of it.
 
     Attributes:
         where: Only rows of this slice are replaced. A row of the batch outside it, or null in its columns, is an error.
-            Columns of the table that the batch lacks are null in the slice.
+        replace_keys: Only rows whose key stands in the batch are replaced, by all of the batch's rows of that key:
+            for a parent that is delivered with all of its children. Several rows may share a key.
+        predicate: SQL condition over the table's columns, such as `region = 'EU'`. Only rows that meet it are
+            replaced; every row of the batch must meet it, and a null meets nothing.
         partition_by: Physical partition columns, used when the table is created.
         skip_if_unchanged: Compare with what is there and commit nothing where both hold the same rows (in any order).
         schema: `evolve` adds new columns; `strict` refuses them. A whole-table overwrite with `evolve` also takes
@@ -27,11 +33,40 @@ class Overwrite:
     """
 
     where: Slice | None = None
+    replace_keys: Sequence[str] = ()
+    predicate: str | None = None
     partition_by: Sequence[str] = ()
     skip_if_unchanged: bool = True
     schema: SchemaPolicy = "evolve"
 
     def __post_init__(self) -> None:
-        """Check the declaration."""
+        """Check the declaration; all problems are reported at once."""
         set_names(self, "partition_by")
-        raise_problems("Overwrite", wrong_choices(self, schema=SchemaPolicy))
+        set_names(self, "replace_keys")
+        raise_problems(
+            "Overwrite",
+            [*self._wrong_parts(), *wrong_conditions(self.condition), *wrong_choices(self, schema=SchemaPolicy)],
+        )
+
+    @property
+    def condition(self) -> Condition | None:
+        """The predicate, where there is one."""
+        return None if self.predicate is None else Condition("predicate", self.predicate, "region = 'EU'")
+
+    @property
+    def chooses_rows(self) -> bool:
+        """Whether the rows to replace are found by reading them, rather than by a slice."""
+        return bool(self.replace_keys) or self.predicate is not None
+
+    def _wrong_parts(self) -> Iterable[str]:
+        given = {"where": self.where, "replace_keys": self.replace_keys, "predicate": self.predicate}
+        named = [f"`{name}`" for name, value in given.items() if value]
+        if len(named) > 1:
+            yield f"{' and '.join(named)} exclude each other: each says which rows are replaced; keep one"
+        if self.replace_keys:
+            yield from (problem.replace("`keys`", "`replace_keys`") for problem in wrong_keys(self.replace_keys))
+        if self.partition_by and self.chooses_rows:
+            yield (
+                "`partition_by` lays a table out in physical partitions, which overwriting by `replace_keys` or "
+                "`predicate` does not write; leave it out"
+            )
