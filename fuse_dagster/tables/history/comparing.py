@@ -19,11 +19,13 @@ class Comparison:
         held: Versions that held: keys and `ROW`.
         rows: Per row of the snapshot, the number of the version of its key that held, or null.
         same: Per row of the snapshot, whether that version agrees in every tracked column; never null.
+        gone: Versions of keys that are absent from the snapshot: keys and `ROW`.
     """
 
     held: pl.DataFrame
     rows: pl.Series
     same: pl.Series
+    gone: pl.DataFrame
 
     @property
     def is_empty(self) -> bool:
@@ -43,13 +45,7 @@ class Comparison:
     @property
     def closed(self) -> int:
         """Keys that held and are absent from the snapshot."""
-        return self.held.height - (len(self.rows) - self.inserted)
-
-    def gone(self) -> pl.DataFrame:
-        """Versions of keys that are absent from the snapshot: keys and `ROW`."""
-        if not self.closed:
-            return self.held.clear()
-        return self.held.join(self.rows.drop_nulls().to_frame(ROW), on=ROW, how="anti", maintain_order="left")
+        return self.gone.height
 
 
 def compare(rows: FileRows, batch: pl.DataFrame, at: dt.datetime, shape: Shape) -> Comparison:
@@ -68,9 +64,16 @@ def compare(rows: FileRows, batch: pl.DataFrame, at: dt.datetime, shape: Shape) 
     if not held.is_empty():
         for name in shape.tracked:
             same = same & _agrees(rows.column(name).gather(numbers), batch[name])
-    return Comparison(held, numbers, same)
+    return Comparison(held, numbers, same, _unmatched(held, numbers, rows.height))
 
 
 def _agrees(known: pl.Series, stated: pl.Series) -> pl.Series:
     pair = pl.DataFrame([known.alias("known"), stated.alias("stated")])
     return pair.select(pl.col("known").eq_missing(pl.col("stated"))).to_series()
+
+
+def _unmatched(held: pl.DataFrame, numbers: pl.Series, height: int) -> pl.DataFrame:
+    if held.height == len(numbers) - numbers.null_count():
+        return held.clear()
+    matched = pl.repeat(False, height, eager=True).scatter(numbers.drop_nulls(), True)
+    return held.filter(~matched.gather(held[ROW]))

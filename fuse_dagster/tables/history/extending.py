@@ -27,7 +27,7 @@ def extend(compared: Comparison, batch: pl.DataFrame, where: Interval, shape: Sh
     at = pl.lit(where.at, dtype=UTC_MICROS)
     changed = ~compared.same
     rows = compared.rows.filter(changed)
-    ended = pl.concat([rows.drop_nulls().to_frame(ROW), compared.gone().select(ROW)]).with_columns(
+    ended = pl.concat([rows.drop_nulls().to_frame(ROW), compared.gone.select(ROW)]).with_columns(
         at.alias(shape.valid_to), pl.lit(False).alias(shape.is_current)
     )
     added = batch.filter(changed).with_columns(

@@ -44,7 +44,7 @@ def absences_in_order(compared: Comparison, where: Interval, shape: Shape) -> It
         shape: Parts of the columns.
     """
     if where.follows:
-        shown = compared.gone().select(shape.keys).head(_SHOWN)
+        shown = compared.gone.select(shape.keys).head(_SHOWN)
         yield Absence(_BEFORE, compared.held.height, compared.closed, shown)
 
 
