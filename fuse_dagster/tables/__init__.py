@@ -1,7 +1,7 @@
 """How a batch becomes a Delta table: append, overwrite, upsert, history. No Dagster in here."""
 
 from fuse_dagster.core.results import WriteResult
-from fuse_dagster.tables.history.reading import as_of, current
+from fuse_dagster.tables.history.reading import PointInTime, as_of, changes, current, numbered, point_in_time
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.slices import Slice
 from fuse_dagster.tables.write import write
@@ -10,11 +10,15 @@ __all__ = [
     "Append",
     "History",
     "Overwrite",
+    "PointInTime",
     "Slice",
     "Upsert",
     "WriteMode",
     "WriteResult",
     "as_of",
+    "changes",
     "current",
+    "numbered",
+    "point_in_time",
     "write",
 ]

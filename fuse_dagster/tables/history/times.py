@@ -56,7 +56,7 @@ def _zone(name: str) -> zoneinfo.ZoneInfo:
 
 
 def to_instants(frame: pl.DataFrame, column: str, timezone: str | None) -> pl.Series:
-    """A column of times as UTC microseconds.
+    """A column of effective times as UTC microseconds.
 
     Args:
         frame: Rows with the column; types as `to_batch` leaves them.
@@ -67,30 +67,52 @@ def to_instants(frame: pl.DataFrame, column: str, timezone: str | None) -> pl.Se
         Series of Datetime("us", "UTC"), no nulls.
 
     Raises:
-        TimeValueError: Another type, a null, naive without a zone, or a wall time that the zone skips or repeats.
+        TimeValueError: A null, or see `place`.
     """
-    dtype = frame.schema[column]
+    placed = place(frame, column, timezone, role="effective_column")
+    null = frame.filter(placed.is_null())
+    if null.height:
+        raise TimeValueError(
+            f"`effective_column` `{column}` is null in {null.height} rows: {samples(null)}; nothing was written"
+        )
+    return placed
+
+
+def place(frame: pl.DataFrame, column: str, timezone: str | None, *, role: str) -> pl.Series:
+    """A column of times on the UTC line; null stays null, and what is finer than a microsecond is cut off.
+
+    Args:
+        frame: Rows with the column.
+        column: Date, naive or aware Datetime column, of any unit.
+        timezone: IANA zone of dates and naive times; dates default to UTC.
+        role: The parameter that named the column, for messages.
+
+    Returns:
+        Series of Datetime("us", "UTC").
+
+    Raises:
+        TimeValueError: Another type, naive without a zone, or a wall time that the zone skips or repeats.
+        ConfigError: There is no such zone.
+    """
+    dtype, said = frame.schema[column], f"`{role}` `{column}`"
+    if dtype == pl.Null or (isinstance(dtype, pl.Datetime) and dtype.time_zone is not None):
+        return frame[column].cast(UTC_MICROS)
+    if dtype not in (pl.Date, pl.Datetime):
+        raise TimeValueError(f"{said} is {dtype}; it must be a date or a timestamp: parse it in the input")
     if dtype == pl.Date:
-        wall, timezone = frame[column].cast(pl.Datetime("us")), timezone or "UTC"
-    elif isinstance(dtype, pl.Datetime):
-        wall = frame[column]
-    else:
-        raise TimeValueError(
-            f"`effective_column` `{column}` is {dtype}; it must be a date or a timestamp: parse it in the input"
-        )
-    _refuse(frame.filter(wall.is_null()), f"`effective_column` `{column}` is null")
-    if wall.dtype == UTC_MICROS:
-        return wall
+        timezone = timezone or "UTC"
     if timezone is None:
-        raise TimeValueError(
-            f"`effective_column` `{column}` has no zone, as {samples(frame.select(column), rows=1)}; make it aware, or "
-            "set `timezone`"
-        )
+        known = frame.select(pl.col(column).drop_nulls())
+        raise TimeValueError(f"{said} has no zone, as {samples(known, rows=1)}; make it aware, or set `timezone`")
+    _zone(timezone)
+    wall = frame[column].cast(pl.Datetime("us"))
     placed = wall.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
-    _refuse(
-        frame.filter(placed.is_null()),
-        f"`effective_column` `{column}` happens twice or never in `{timezone}`, where the clock is changed then",
-    )
+    lost = frame.filter(placed.is_null() & wall.is_not_null())
+    if lost.height:
+        raise TimeValueError(
+            f"{said} happens twice or never in `{timezone}`, where the clock is changed then, in {lost.height} rows: "
+            f"{samples(lost)}; make it aware in the input"
+        )
     return placed.dt.convert_time_zone("UTC")
 
 
@@ -100,8 +122,3 @@ def from_instants(instants: pl.Expr, dtype: pl.DataType, timezone: str | None) -
         return instants
     wall = instants.dt.convert_time_zone(timezone or "UTC").dt.replace_time_zone(None)
     return wall.dt.date() if dtype == pl.Date else wall
-
-
-def _refuse(rows: pl.DataFrame, what: str) -> None:
-    if rows.height:
-        raise TimeValueError(f"{what} in {rows.height} rows: {samples(rows)}; nothing was written")
