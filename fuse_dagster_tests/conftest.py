@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from pyspark.sql import SparkSession
+
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 # A test that needs an instance makes its own; none may find the one of whoever runs the tests.
 os.environ.pop("DAGSTER_HOME", None)
@@ -44,3 +46,11 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _fail_instead_of_skip(report)
     return report
+
+
+@pytest.fixture(scope="session")
+def spark() -> SparkSession:
+    """One Spark session with Delta for all tests that ask for it: starting one costs many seconds."""
+    from fuse_dagster.engines.spark.session import spark_session
+
+    return spark_session()
