@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.engines.local.frames import to_polars
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables.history.times import UTC_MICROS
 
@@ -47,9 +48,13 @@ def versions_of(
 
     Raises:
         TableNotFoundError: There is no table.
+        InputError: It is neither a place nor a frame.
         ConfigError: It has no such columns, or `times` that are no aware timestamps.
     """
-    frame = scan(table, storage_options=storage_options) if isinstance(table, str | Path) else table.lazy()
+    if isinstance(table, str | Path):
+        frame = scan(table, storage_options=storage_options)
+    else:
+        frame = table if isinstance(table, pl.LazyFrame) else to_polars(table).lazy()
     schema, name = frame.collect_schema(), called(table)
     missing = [column for column in times if column not in schema]
     if missing:
