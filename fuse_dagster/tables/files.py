@@ -9,15 +9,13 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from fuse_dagster.core.errors import TableStateError, first_line
+from fuse_dagster.tables.rows import ROW
 from fuse_dagster.tables.view import TableView
-
-ROW = "__fuse_row"
-"""The number of a row over all files that were chosen, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
-    """Rows of some files of a table. Nothing is read before it is asked for, and no column twice.
+    """Rows of some files of a table, numbered over all of them. Nothing is read before it is asked for.
 
     Attributes:
         view: The opened table.
@@ -31,6 +29,11 @@ class FileRows:
     paths: tuple[str, ...]
     starts: tuple[int, ...]
     _kept: dict[str, pl.Series] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def uri(self) -> str:
+        """The table, for messages."""
+        return self.view.uri
 
     @property
     def height(self) -> int:

@@ -11,10 +11,11 @@ from fuse_dagster.tables.actions import create
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.conditions import Condition
 from fuse_dagster.tables.equality import same_rows
-from fuse_dagster.tables.files import ROW, FileRows, read_rows
+from fuse_dagster.tables.files import FileRows, read_rows
 from fuse_dagster.tables.keys import refuse_bad_keys
 from fuse_dagster.tables.modes import Overwrite
 from fuse_dagster.tables.pruning import may_hold
+from fuse_dagster.tables.rows import ROW
 from fuse_dagster.tables.samples import samples
 from fuse_dagster.tables.schema import complete, reconcile
 from fuse_dagster.tables.swapping import Swap, swap

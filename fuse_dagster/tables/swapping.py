@@ -14,8 +14,9 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from fuse_dagster.core.errors import SchemaError, TableStateError
 from fuse_dagster.tables.actions import put
 from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, land
-from fuse_dagster.tables.files import ROW, FileRows
+from fuse_dagster.tables.files import FileRows
 from fuse_dagster.tables.new_files import ROWS_PER_FILE, write_files
+from fuse_dagster.tables.rows import ROW, Rows
 from fuse_dagster.tables.view import TableView, open_view
 
 SMALL = 250_000
@@ -29,7 +30,7 @@ class Swap:
     """Rows to take out of a table and rows to put in, in one commit.
 
     Attributes:
-        rows: The rows that were chosen, by file.
+        rows: The rows that it speaks of.
         removed: Numbers of the rows that go.
         added: Rows that come, with the columns of `schema`.
         schema: The table's columns and types after the commit.
@@ -40,7 +41,7 @@ class Swap:
             stays together.
     """
 
-    rows: FileRows
+    rows: Rows
     removed: pl.Series
     added: pl.DataFrame
     schema: Mapping[str, pl.DataType]
@@ -97,10 +98,12 @@ def swap(view: TableView, plan: Swap, *, ticket: Ticket | None = None) -> Commit
         return _make(view, plan, ticket)
     if plan.schema_changes:
         return _rewrite(view, plan, ticket)
-    files = plan.rows.holding(plan.touched)
+    rows = plan.rows
+    assert isinstance(rows, FileRows), "only rows of files can be swapped"
+    files = rows.holding(plan.touched)
     total = view.count_rows() - len(plan.removed) + plan.added.height
-    adds = write_files(view, _new_files(plan, files))
-    return replace_files(view, [plan.rows.paths[number] for number in files], adds, rows_total=total, ticket=ticket)
+    adds = write_files(view, _new_files(plan, rows, files))
+    return replace_files(view, [rows.paths[number] for number in files], adds, rows_total=total, ticket=ticket)
 
 
 def replace_files(
@@ -183,7 +186,7 @@ def _make(view: TableView, plan: Swap, ticket: Ticket | None) -> Committed:
     return Committed(land(view, make, ticket=ticket), len(adds), sum(add.size for add in adds), rows.height)
 
 
-def _new_files(plan: Swap, files: Sequence[int]) -> Iterator[pl.DataFrame]:
+def _new_files(plan: Swap, rows: FileRows, files: Sequence[int]) -> Iterator[pl.DataFrame]:
     """What is written in place of the touched files: large remains alone, small ones and new rows together."""
     nowhere = pl.Series(ROW, [_NOWHERE], dtype=pl.Int64)
     beside = nowhere.new_from_index(0, plan.added.height) if plan.beside is None else plan.beside.fill_null(_NOWHERE)
@@ -191,13 +194,11 @@ def _new_files(plan: Swap, files: Sequence[int]) -> Iterator[pl.DataFrame]:
     pools: list[list[pl.DataFrame]] = [[] for _ in range(1 if plan.apart is None else 2)]
     placed = pl.lit(False)
     for number in files:
-        start, end = plan.rows.starts[number], plan.rows.starts[number + 1]
+        start, end = rows.starts[number], rows.starts[number + 1]
         here = (pl.col(ROW) >= start) & (pl.col(ROW) < end)
         placed = placed | here
         near = added.filter(here).drop(ROW)
-        for pool, part in zip(
-            pools, plan.groups(pl.concat([plan.remaining(plan.rows.file(number)), near])), strict=True
-        ):
+        for pool, part in zip(pools, plan.groups(pl.concat([plan.remaining(rows.file(number)), near])), strict=True):
             if part.height >= SMALL:
                 yield part
             else:
@@ -221,10 +222,9 @@ def _rewrite(view: TableView, plan: Swap, ticket: Ticket | None) -> Committed:
     alone by a crash. So this one costs a table, once per new column.
     """
     _refuse_lost_promises(view)
-    files = view.files()
-    if set(files["path"]) != set(plan.rows.paths):
+    if plan.rows.height != view.count_rows():
         raise TableStateError(
-            f"a schema change of `{view.uri}` needs all of its files read, not {len(plan.rows.paths)}"
+            f"a schema change of `{view.uri}` needs all of its rows, not {plan.rows.height}; nothing was written"
         )
     after = pl.concat([plan.remaining(plan.rows.frame), plan.added.select(*plan.schema)])
     return put(view, pl.concat(plan.groups(after)), overwrite=True, replace_schema=True, ticket=ticket)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from fuse_dagster.core.errors import SchemaError
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.files import ROW, FileRows, read_rows
+from fuse_dagster.tables.files import read_rows
 from fuse_dagster.tables.modes import Upsert
 from fuse_dagster.tables.pruning import may_hold
+from fuse_dagster.tables.rows import ROW, Rows
 from fuse_dagster.tables.schema import SchemaChange, reconcile, refuse_missing
 from fuse_dagster.tables.swapping import Swap, swap
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.upserting.deciding import Decided, decide
-from fuse_dagster.tables.upserting.guard import guard_deletes, refuse_empty
+from fuse_dagster.tables.upserting.guard import Absence, guard_deletes, measure, refuse_empty
 from fuse_dagster.tables.upserting.stating import Stated, state
 from fuse_dagster.tables.view import TableView, refuse_unsupported
 
@@ -38,17 +39,53 @@ def upsert(view: TableView, batch: pl.DataFrame, mode: Upsert) -> tuple[Committe
         TableStateError: The table cannot be written safely, or holds a key of the batch more than once.
     """
     refuse_unsupported(view)
-    refuse_empty(batch, mode)
-    typed, change = reconcile(batch, view.schema(), policy=mode.schema, own=mode.own)
+    refuse_empty(batch.height, mode)
+    planned = plan_upsert(view.schema(), batch, mode, lambda schema, keys: _read(view, schema, keys))
+    guard_deletes(planned.absence, planned.keys, mode)
+    if view.exists and planned.swap.is_empty:
+        return None, planned.tally
+    return swap(view, planned.swap), planned.tally
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a batch does to the rows of a table, before anybody has judged it.
+
+    Attributes:
+        swap: What goes, what comes, and what is marked.
+        tally: How the rows of the batch came out.
+        absence: Keys of the table that a whole truth leaves out.
+        keys: Keys of the batch.
+    """
+
+    swap: Swap
+    tally: Tally
+    absence: Absence
+    keys: int
+
+
+def plan_upsert(
+    table: Mapping[str, pl.DataType],
+    batch: pl.DataFrame,
+    mode: Upsert,
+    read: Callable[[Mapping[str, pl.DataType], pl.DataFrame | None], Rows],
+) -> Planned:
+    """Decide what becomes of each row, whatever engine reads and commits.
+
+    Args:
+        table: Columns and types of the table; empty for none.
+        batch: Rows x columns, Delta types.
+        mode: The declaration.
+        read: Gives the table's rows, with the columns that it will have: all of them, or at least those that hold one
+            of the keys.
+    """
+    typed, change = reconcile(batch, table, policy=mode.schema, own=mode.own)
     refuse_missing(change.missing, "the batch")
     stated = state(batch, typed, mode)
-    columns = _columns(view.schema(), typed.schema, change, mode)
-    files = view.files()
-    if mode.absent == "keep" and not columns.change and not files.is_empty():
-        files = files.filter(may_hold(files, stated.rows.select(mode.keys)))
-    rows = read_rows(view, files, columns.schema)
+    columns = _columns(table, typed.schema, change, mode)
+    some = mode.absent == "keep" and not columns.change
+    rows = read(columns.schema, stated.rows.select(mode.keys) if some else None)
     decided = decide(rows, stated, mode)
-    guard_deletes(rows, decided, mode, keys=stated.rows.height)
     plan = _plan(rows, stated, decided, columns, mode)
     tally = Tally(
         inserted=len(decided.inserts),
@@ -59,9 +96,14 @@ def upsert(view: TableView, batch: pl.DataFrame, mode: Upsert) -> tuple[Committe
         deleted=len(plan.removed) - len(decided.replaced),
         schema_changes=columns.sentences,
     )
-    if view.exists and plan.is_empty:
-        return None, tally
-    return swap(view, plan), tally
+    return Planned(plan, tally, measure(rows, decided, mode), stated.rows.height)
+
+
+def _read(view: TableView, schema: Mapping[str, pl.DataType], keys: pl.DataFrame | None) -> Rows:
+    files = view.files()
+    if keys is not None and not files.is_empty():
+        files = files.filter(may_hold(files, keys))
+    return read_rows(view, files, schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +141,7 @@ def _columns(
     return _Columns(schema, bool(change) or anew, anew, sentences)
 
 
-def _plan(rows: FileRows, stated: Stated, decided: Decided, columns: _Columns, mode: Upsert) -> Swap:
+def _plan(rows: Rows, stated: Stated, decided: Decided, columns: _Columns, mode: Upsert) -> Swap:
     """What goes, what comes, and what is marked."""
     gone = [decided.replaced, decided.removed]
     marked = decided.marked
@@ -120,7 +162,7 @@ def _plan(rows: FileRows, stated: Stated, decided: Decided, columns: _Columns, m
     )
 
 
-def _marks(rows: FileRows, removed: pl.Series, marked: pl.Series, name: str, columns: _Columns) -> pl.DataFrame:
+def _marks(rows: Rows, removed: pl.Series, marked: pl.Series, name: str, columns: _Columns) -> pl.DataFrame:
     """The rows whose mark changes: those deleted now, and all that stay where there were no marks before."""
     marks = marked.rename(ROW).to_frame().with_columns(pl.lit(True).alias(name))
     if not columns.anew:

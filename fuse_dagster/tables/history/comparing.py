@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fuse_dagster.tables.files import ROW, FileRows
 from fuse_dagster.tables.history.timeline import Shape
+from fuse_dagster.tables.rows import ROW, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Comparison:
         return self.gone.height
 
 
-def compare(rows: FileRows, batch: pl.DataFrame, at: dt.datetime, shape: Shape) -> Comparison:
+def compare(rows: Rows, batch: pl.DataFrame, at: dt.datetime, shape: Shape) -> Comparison:
     """Compare a snapshot with the versions that hold at its time.
 
     Args:

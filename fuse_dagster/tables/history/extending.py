@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
-from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history.comparing import Comparison
 from fuse_dagster.tables.history.manifest import Manifest
 from fuse_dagster.tables.history.plan import Outcome
 from fuse_dagster.tables.history.snapshots import Interval
 from fuse_dagster.tables.history.timeline import UTC_MICROS, Shape, current
+from fuse_dagster.tables.rows import ROW
 
 
 def extend(compared: Comparison, batch: pl.DataFrame, where: Interval, shape: Shape, remembered: Manifest) -> Outcome:

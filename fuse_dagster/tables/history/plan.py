@@ -12,11 +12,13 @@ from fuse_dagster.core.errors import SchemaError
 from fuse_dagster.tables.commit import Committed, LostRaceError, next_ticket
 from fuse_dagster.tables.files import FileRows, read_rows
 from fuse_dagster.tables.history import memory
+from fuse_dagster.tables.history.hashing import with_hashed_keys
 from fuse_dagster.tables.history.manifest import Manifest
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.keys import refuse_bad_keys
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.pruning import may_hold, may_reach
+from fuse_dagster.tables.rows import Rows
 from fuse_dagster.tables.schema import SchemaChange, reconcile, require
 from fuse_dagster.tables.swapping import Swap, mark, swap
 from fuse_dagster.tables.view import TableView, refuse_unsupported
@@ -61,8 +63,25 @@ def prepare(view: TableView, batch: pl.DataFrame, mode: History) -> Prepared:
         TableStateError: The table or its memory cannot be used.
     """
     refuse_unsupported(view)
-    manifest = memory.load(view, mode)
-    table = view.schema()
+    return fit(view, view.schema(), memory.load(view, mode), batch, mode)
+
+
+def fit(
+    view: TableView, table: Mapping[str, pl.DataType], manifest: Manifest, batch: pl.DataFrame, mode: History
+) -> Prepared:
+    """The same for a table that was opened already: what the batch's rows and columns say, without asking a store.
+
+    Args:
+        view: The opened table, or its absence.
+        table: Its columns and types; empty for none.
+        manifest: What it remembers.
+        batch: Rows x columns, Delta types.
+        mode: The declaration.
+
+    Raises:
+        SchemaError: A declared column is missing, a type does not fit, or a name is reserved.
+        KeyValueError: A key is null.
+    """
     typed, change = reconcile(batch, table, policy=mode.schema, own=mode.reserved)
     refuse_bad_keys(typed, mode.keys)
     business = {n: d for n, d in (change.after(table) if table else typed.schema).items() if n not in mode.reserved}
@@ -96,6 +115,11 @@ def candidates(prepared: Prepared, since: dt.datetime, keys: pl.DataFrame | None
     return read_rows(prepared.view, files, prepared.schema)
 
 
+def versions(prepared: Prepared, rows: Rows) -> pl.DataFrame:
+    """The version rows with `ROW`, without the hashed keys, which are made anew for each row that is written."""
+    return rows.columns([*prepared.shape.columns, *prepared.shape.own])
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a batch does to a history.
@@ -117,7 +141,7 @@ class Outcome:
     beside: pl.Series | None = None
 
 
-def commit(prepared: Prepared, rows: FileRows, outcome: Outcome) -> Committed | None:
+def commit(prepared: Prepared, rows: Rows, outcome: Outcome) -> Committed | None:
     """Write the memory, then the one commit that makes it hold; nothing at all where nothing is new.
 
     Args:
@@ -132,7 +156,7 @@ def commit(prepared: Prepared, rows: FileRows, outcome: Outcome) -> Committed | 
     plan = Swap(
         rows,
         outcome.removed,
-        outcome.added.select(*prepared.schema),
+        with_hashed_keys(outcome.added, prepared.shape).select(*prepared.schema),
         prepared.schema,
         schema_changes=bool(prepared.change),
         apart=pl.col(prepared.shape.valid_to).is_null(),
@@ -164,6 +188,7 @@ def _full_schema(
         mode.valid_from: pl.Datetime("us", "UTC"),
         mode.valid_to: pl.Datetime("us", "UTC"),
         mode.is_current: pl.Boolean(),
+        **{name: pl.String() for name in (mode.durable_key, mode.surrogate_key) if name is not None},
     }
     if not table:
         return {**business, **own}

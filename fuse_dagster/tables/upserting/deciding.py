@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from fuse_dagster.core.errors import CorrectionError, TableStateError
-from fuse_dagster.tables.files import ROW, FileRows
 from fuse_dagster.tables.modes import Upsert
+from fuse_dagster.tables.rows import ROW, Rows
 from fuse_dagster.tables.samples import KNOWN, samples
 from fuse_dagster.tables.upserting.stating import Stated
 
@@ -44,7 +44,7 @@ class Decided:
     absent: pl.Series = field(default_factory=_none)
 
 
-def decide(rows: FileRows, stated: Stated, mode: Upsert) -> Decided:
+def decide(rows: Rows, stated: Stated, mode: Upsert) -> Decided:
     """Hold each statement against the row of its key.
 
     Args:
@@ -82,7 +82,7 @@ def decide(rows: FileRows, stated: Stated, mode: Upsert) -> Decided:
     )
 
 
-def _numbers(rows: FileRows, stated: Stated, mode: Upsert) -> pl.Series:
+def _numbers(rows: Rows, stated: Stated, mode: Upsert) -> pl.Series:
     """Per stated row the number of the table's row with its key, or null."""
     keys = list(mode.keys)
     held = rows.columns(keys)
@@ -90,14 +90,14 @@ def _numbers(rows: FileRows, stated: Stated, mode: Upsert) -> pl.Series:
     if met.height > stated.rows.height:
         doubled = met.filter(met[_NEW].is_duplicated()).unique(keys, maintain_order=True).select(keys)
         raise TableStateError(
-            f"{doubled.height} keys of the batch stand more than once in `{rows.view.uri}`: {samples(doubled)}; "
+            f"{doubled.height} keys of the batch stand more than once in `{rows.uri}`: {samples(doubled)}; "
             "nothing was written, because an upsert replaces the one row of a key. Write these keys once by "
             f"`Overwrite(replace_keys={keys})`"
         )
     return met[ROW]
 
 
-def _absent(rows: FileRows, numbers: pl.Series, mode: Upsert) -> tuple[int, pl.Series]:
+def _absent(rows: Rows, numbers: pl.Series, mode: Upsert) -> tuple[int, pl.Series]:
     """How many keys hold, and the numbers of those that the batch leaves out."""
     if mode.absent == "keep":
         return 0, _none()
@@ -120,7 +120,7 @@ class _Pairs:
         mode: The declaration.
     """
 
-    rows: FileRows
+    rows: Rows
     new: pl.DataFrame
     deleted: pl.Series
     numbers: pl.Series
