@@ -1,13 +1,18 @@
 """How a batch becomes a Delta table: append, overwrite, upsert, history. No Dagster in here."""
 
 from fuse_dagster.core.results import WriteResult
+from fuse_dagster.tables.history.foreign import ForeignChange
+from fuse_dagster.tables.history.hashing import hash_keys
+from fuse_dagster.tables.history.inspecting import foreign_changes, known_snapshots
 from fuse_dagster.tables.history.reading import PointInTime, as_of, changes, current, numbered, point_in_time
+from fuse_dagster.tables.history.retracting import retract
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.slices import Slice
 from fuse_dagster.tables.write import write
 
 __all__ = [
     "Append",
+    "ForeignChange",
     "History",
     "Overwrite",
     "PointInTime",
@@ -18,7 +23,11 @@ __all__ = [
     "as_of",
     "changes",
     "current",
+    "foreign_changes",
+    "hash_keys",
+    "known_snapshots",
     "numbered",
     "point_in_time",
+    "retract",
     "write",
 ]

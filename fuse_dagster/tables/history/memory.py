@@ -23,7 +23,7 @@ from pyarrow.fs import FileSelector
 
 from fuse_dagster.core.errors import ConfigError, TableStateError, first_line
 from fuse_dagster.tables.commit import APP_ID, WRITE_ID, Ticket
-from fuse_dagster.tables.history.foreign import refuse_foreign_changes
+from fuse_dagster.tables.history.foreign import REMEDY, refuse_foreign_changes
 from fuse_dagster.tables.history.manifest import FORMAT, Manifest, Snapshot, declaration
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.view import TableView, is_local
@@ -52,8 +52,8 @@ def load(view: TableView, mode: History) -> Manifest:
     transaction = view.table.transaction_version(APP_ID)
     if transaction is None:
         raise TableStateError(
-            f"`{view.uri}` is a table that no history was written to; write the history to another place, or move this "
-            "table away"
+            f"`{view.uri}` is a table that no history was written to; where it holds versions made by others, take it "
+            "over with `adopt`. Else write the history to another place, or move this table away"
         )
     manifest = read_manifest(view, transaction)
     _refuse_other_declaration(view, dict(manifest.declared), declared)
@@ -158,8 +158,7 @@ def _landed(view: TableView, paths: list[str], pattern: str) -> str:
 def _gone(view: TableView, name: str) -> TableStateError:
     return TableStateError(
         f"the memory of the history `{view.uri}` (`{FOLDER}/{name}`) is gone or damaged, so a late batch could not be "
-        "placed rightly. Nothing was written; copy the table's folder, `_fuse` included, back from a backup, or load "
-        "the history anew into an empty place"
+        f"placed rightly. {REMEDY}; or copy the table's folder, `_fuse` included, back from a backup"
     )
 
 
@@ -168,7 +167,8 @@ def _refuse_other_declaration(view: TableView, was: dict[str, Any], now: dict[st
     if changed:
         raise ConfigError(
             f"the history `{view.uri}` was made with another declaration: {'; '.join(changed)}. What was applied "
-            "under the old one would mean something else; keep it, or load the history anew into an empty place"
+            "under the old one would mean something else. Nothing was written; keep it, or make the history anew under "
+            "the other one with `rebuild`"
         )
 
 
