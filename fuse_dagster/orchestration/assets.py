@@ -106,7 +106,8 @@ def delta_table(
     """Make an asset whose returned frame becomes a Delta table.
 
     Args:
-        mode: `Overwrite` (the default: of the asset's partition, or of the table), `Append` or `Upsert`.
+        mode: `Overwrite` (the default: of the asset's partition, or of the table), `Append` or `Upsert`. The batches of
+            `Append(once="batch")` are named by their partition, or, without partitions, by the root run.
         partition_by: Column that decides which rows belong to a Dagster partition; for multi partitions a map from
             dimension to column.
         columns: What to say about the columns: description, key, mask.
@@ -250,13 +251,14 @@ def _named(function: EffectiveFunction, problems: list[str]) -> str | None:
 def _partition_problems(declared: Declaration, definition: dg.PartitionsDefinition[str] | None) -> list[str]:
     if definition is None:
         return [] if declared.partition_by is None else ["`partition_by` is there, but the asset has no partitions."]
+    problems = declared.partition_problems()
     if declared.partition_by is None and not declared.has_slices:
-        return []
+        return problems
     try:
         dimensions(definition, declared.partition_by)
     except ConfigError as error:
-        return [str(error)]
-    return []
+        problems.append(str(error))
+    return problems
 
 
 def _all_options(declared: Declaration) -> set[str]:

@@ -34,7 +34,7 @@ _MODES: dict[str, Callable[..., WriteMode]] = {
     "history": History,
 }
 # Set per write, from the partition or the run; a declaration that fixed them would be wrong from the second run on.
-_PER_WRITE = {"where", "effective_at"}
+_PER_WRITE = {"where", "effective_at", "batch_id"}
 
 PartitionBy = str | Mapping[str, str]
 Lineage = Mapping[str, Sequence[tuple[str, str]]]
@@ -69,8 +69,28 @@ class Declaration:
     @property
     def has_slices(self) -> bool:
         """Whether a Dagster partition is a slice of the table, rather than a batch that was merged into it."""
-        replaces = isinstance(self.mode, Overwrite)
+        replaces = isinstance(self.mode, Overwrite) and not self.mode.chooses_rows
         return replaces or (self.history is None and self.partition_by is not None)
+
+    @property
+    def names_batches(self) -> bool:
+        """Whether each batch has a name, which makes a repeated one harmless."""
+        return isinstance(self.mode, Append) and self.mode.once_by_batch
+
+    def partition_problems(self) -> list[str]:
+        """Why the mode can't be that of an asset with partitions, whatever decides them."""
+        problems = []
+        if isinstance(self.mode, Overwrite) and self.mode.predicate is not None:
+            problems.append(
+                f"The predicate `{self.mode.predicate}` is the same for every partition, so each would replace the "
+                "rows of the others. Name in `partition_by` the column that decides, instead of the predicate."
+            )
+        if isinstance(self.mode, Upsert) and self.mode.absent == "delete":
+            problems.append(
+                '`absent="delete"` takes a batch for the whole truth, so each partition would delete the keys of the '
+                "others. Leave the partitions out, or use `history_table`, which takes snapshots in any order."
+            )
+        return problems
 
     @property
     def masked(self) -> frozenset[str]:

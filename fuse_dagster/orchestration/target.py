@@ -35,6 +35,7 @@ class Target:
         definition: Its partitioning, if it has one.
         keys: The partitions being written, sorted; empty without partitioning.
         run_created: When the root run was created, UTC: the same for every retry of it.
+        root_run: Id of the root run: the same for every retry of it.
     """
 
     asset: AssetKey
@@ -44,6 +45,7 @@ class Target:
     definition: PartitionsDefinition[str] | None
     keys: tuple[str, ...]
     run_created: datetime
+    root_run: str
 
 
 def target_of_output(context: OutputContext, lake: Connector) -> Target:
@@ -65,6 +67,7 @@ def target_of_output(context: OutputContext, lake: Connector) -> Target:
         definition=context.asset_partitions_def if partitioned else None,
         keys=tuple(sorted(context.asset_partition_keys)) if partitioned else (),
         run_created=root_created(step.instance, step.dagster_run),
+        root_run=step.dagster_run.root_run_id or step.dagster_run.run_id,
     )
 
 
@@ -94,6 +97,7 @@ def target_of_asset(context: AssetExecutionContext, lake: Connector, asset: Asse
         definition=definition,
         keys=tuple(sorted(context.partition_keys)) if definition is not None else (),
         run_created=root_created(context.instance, context.run),
+        root_run=context.run.root_run_id or context.run.run_id,
     )
 
 

@@ -1,4 +1,7 @@
-"""Writes an asset's frame the way the asset declares: one call to `tables.write`, or one per batch of a history."""
+"""Writes an asset's frame the way the asset declares: one call to `tables.write`, or one per partition.
+
+A partition of a history, or of an append that knows its batches by name, is a batch of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from deltalake import DeltaTable
 
 from fuse_dagster.core.errors import ConfigError, FuseError
 from fuse_dagster.core.naming import listing
+from fuse_dagster.orchestration.declarations import raise_together
 from fuse_dagster.orchestration.effective import effective_at, needs_time
 from fuse_dagster.orchestration.partitions import physical_columns, slice_of
-from fuse_dagster.tables import Append, History, Overwrite, WriteMode, WriteResult, write
+from fuse_dagster.tables import Append, Overwrite, WriteMode, WriteResult, write
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.samples import masking
 from fuse_dagster.tables.slices import refuse_strays
@@ -35,7 +39,7 @@ def write_target(target: Target, data: object) -> WriteResult:
 
     Args:
         target: The table, and which part of it is written.
-        data: A frame; for several partitions of a history also a map from partition key to frame.
+        data: A frame; for several partitions whose batches are told apart also a map from partition key to frame.
 
     Returns:
         What happened; of several batches, the sum.
@@ -49,10 +53,15 @@ def write_target(target: Target, data: object) -> WriteResult:
 
 
 def _write(target: Target, data: object) -> WriteResult:
-    if isinstance(target.declaration.mode, History):
+    if target.definition is not None:
+        raise_together(target.declaration.partition_problems(), f"`{target.asset.to_user_string()}`")
+    if target.declaration.history is not None or target.declaration.names_batches:
         return _total(list(_write_batches(target, data)))
     if isinstance(data, Mapping):
-        msg = f"`{target.asset.to_user_string()}` returned a map. Only the batches of a history come as one."
+        msg = (
+            f"`{target.asset.to_user_string()}` returned a map. Only the batches of a history, or of an append with "
+            '`once="batch"`, come as one.'
+        )
         raise ConfigError(msg)
     # A slice is told in the table's types: a category of pandas, say, is text there.
     frame = to_batch(data)
@@ -60,9 +69,10 @@ def _write(target: Target, data: object) -> WriteResult:
 
 
 def _write_batches(target: Target, data: object) -> Iterator[WriteResult]:
-    """Write the batches of a history one by one; each is a commit of its own."""
+    """Write batches one by one; each is a commit of its own."""
     done: list[str] = []
-    for key, frame, mode in _batches(target, data):
+    named = target.declaration.names_batches
+    for key, frame, mode in _named_batches(target, data) if named else _batches(target, data):
         try:
             yield write_one(target, frame, mode)
         except FuseError as error:
@@ -110,10 +120,10 @@ def _sliced(target: Target, frame: pl.DataFrame) -> WriteMode:
     where = partition_slice(target, frame.schema)
     if where is None or definition is None:
         return mode
-    if not isinstance(mode, Overwrite):
-        # Append and upsert replace no slice, but a row of another partition is as wrong there.
+    if not isinstance(mode, Overwrite) or mode.chooses_rows:
+        # They replace no slice, but a row of another partition is as wrong there.
         refuse_strays(frame, where)
-    if not isinstance(mode, Append | Overwrite):
+    if not isinstance(mode, Append | Overwrite) or (isinstance(mode, Overwrite) and mode.chooses_rows):
         return mode
     by = target.declaration.partition_by
     layout = mode.partition_by or physical_columns(target.keys, definition, by, frame)
@@ -121,7 +131,22 @@ def _sliced(target: Target, frame: pl.DataFrame) -> WriteMode:
     return replace(narrowed, where=where) if isinstance(narrowed, Overwrite) else narrowed
 
 
-def _batches(target: Target, data: object) -> Iterator[tuple[str, object, History]]:
+def _named_batches(target: Target, data: object) -> list[tuple[str, object, WriteMode]]:
+    """The batches of an append, each with the name by which a repeated one is recognized."""
+    if target.definition is None:
+        frames: Mapping[str, object] = {target.root_run: data}
+    else:
+        frames = _by_partition(target, target.definition, data)
+    found: list[tuple[str, object, WriteMode]] = []
+    for name in target.keys or (target.root_run,):
+        frame = to_batch(frames[name])
+        mode = _sliced(replace(target, keys=target.keys and (name,)), frame)
+        assert isinstance(mode, Append)
+        found.append((name, frame, replace(mode, batch_id=name)))
+    return found
+
+
+def _batches(target: Target, data: object) -> Iterator[tuple[str, object, WriteMode]]:
     """The batches of a history, each with its partition and its time, in the order in which they hold."""
     mode = target.declaration.history
     assert mode is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -149,8 +150,7 @@ def test_columns_may_come_and_be_left_out(tmp_path: Path, mode: Overwrite) -> No
     assert rows(tmp_path / "t") == [(1, None, "n"), (20, "b", None)]
     assert write(tmp_path / "t", pl.DataFrame({"order": [1], "note": ["n"]}), mode).version is None
     with pytest.raises(SchemaError, match="new column `more`"):
-        strict = {"replace_keys": mode.replace_keys, "predicate": mode.predicate, "schema": "strict"}
-        write(tmp_path / "t", pl.DataFrame({"order": [1], "more": [1]}), Overwrite(**strict))
+        write(tmp_path / "t", pl.DataFrame({"order": [1], "more": [1]}), replace(mode, schema="strict"))
 
 
 def test_tables_whose_promises_cannot_be_kept_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Upsert against a dictionary: with a sequence and soft deletes, no order, grouping or repetition of batches matters."""
+"""Upsert against a dictionary: with a sequence and soft deletes, order, grouping and repetition don't matter."""
 
 from __future__ import annotations
 
