@@ -38,6 +38,8 @@ def append(view: TableView, batch: pl.DataFrame, mode: Append) -> tuple[Committe
         refuse_widened(view.uri, change.widened)
         fresh, duplicates = _fresh(view, typed, mode.once_by_key)
     tally = Tally(inserted=fresh.height, duplicates=duplicates, schema_changes=change.sentences)
+    if fresh.is_empty():
+        ticket = None  # the batch may still come, under the same name
     if not view.exists:
         return create(view, fresh, partition_by=mode.partition_by, ticket=ticket), tally
     if fresh.is_empty() and not change:

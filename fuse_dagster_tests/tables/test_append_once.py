@@ -46,9 +46,10 @@ def test_a_batch_is_remembered_beyond_checkpoints_and_overwritten_rows(tmp_path:
     assert write(tmp_path / "t", events(("a", 1)), mode).version is None
 
 
-def test_an_empty_batch_is_not_remembered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("exists", [True, False])
+def test_an_empty_batch_is_not_remembered(tmp_path: Path, exists: bool) -> None:
     mode = Append(once="batch", batch_id="monday")
-    write(tmp_path / "t", events(("a", 1)), Append())
+    write(tmp_path / "t", events(("a", 1)) if exists else events(), Append() if exists else mode)
     assert write(tmp_path / "t", events(), mode).version is None
     assert write(tmp_path / "t", events(("b", 1)), mode).inserted == 1
 
