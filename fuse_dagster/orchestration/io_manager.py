@@ -1,7 +1,7 @@
 """The IO manager, and the same as a resource: a Dagster context in, a call, the result to metadata."""
 
 # Dagster and pydantic read these annotations, so they are not postponed.
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -119,6 +119,7 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
         version: int | None = None,
         timestamp: datetime | date | str | None = None,
         as_of: datetime | date | str | None = None,
+        unknown_member: Mapping[str, Any] | None = None,
     ) -> pl.LazyFrame:
         """Read the table of an asset, all partitions of it.
 
@@ -129,6 +130,8 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
             timestamp: Read the version that was current then.
             as_of: For a history: only the versions that held then, or `current` for the open ones. Other names of its
                 columns than the default ones are known where the asset itself is given.
+            unknown_member: With `as_of`, and where the asset itself is given: values by column of a row to add, for
+                facts without a row here to refer to.
 
         Returns:
             A lazy frame: filters and columns that follow are pushed down to the files.
@@ -137,5 +140,7 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
             TableNotFoundError: There is no table.
             ConfigError: The options do not fit the table.
         """
-        options = ReadOptions(columns=columns, version=version, timestamp=timestamp, as_of=as_of)
+        options = ReadOptions(
+            columns=columns, version=version, timestamp=timestamp, as_of=as_of, unknown_member=unknown_member
+        )
         return read_source(source_of_key(asset, self.lake), options, get_dagster_logger())

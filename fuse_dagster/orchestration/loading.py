@@ -35,12 +35,14 @@ class ReadOptions:
         version: Delta version to read.
         timestamp: Read the version that was current then: a date, or an aware time, or either as ISO text.
         as_of: For a history: only the versions that held at this date or time, or `current` for the open ones.
+        unknown_member: With `as_of`: values by column of a row to add, for facts without a row here to refer to.
     """
 
     columns: Sequence[str] | None = None
     version: int | None = None
     timestamp: datetime | date | str | None = None
     as_of: datetime | date | str | None = None
+    unknown_member: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the table."""
@@ -49,6 +51,13 @@ class ReadOptions:
             raise ConfigError(msg)
         if self.as_of is not None and (self.version is not None or self.timestamp is not None):
             msg = "`as_of` asks for a moment of the history, `version` and `timestamp` for one of the table. Give one."
+            raise ConfigError(msg)
+        member: object = self.unknown_member
+        if member is not None and self.as_of is None:
+            msg = "`unknown_member` is added to a moment of a history. Give `as_of`, such as `current`."
+            raise ConfigError(msg)
+        if not isinstance(member, Mapping | None):
+            msg = f"`unknown_member` is `{member}`. Give a map from columns to values."
             raise ConfigError(msg)
 
 
@@ -150,7 +159,7 @@ def read_source(source: Source, options: ReadOptions, log: Logger) -> pl.LazyFra
         PartitionNotFoundError: The one partition asked for was never written.
     """
     if options.as_of is not None:
-        frame = _moment_of_history(source, options.as_of)
+        frame = _moment_of_history(source, options.as_of, options.unknown_member)
     else:
         frame = scan(
             source.uri,
@@ -164,15 +173,27 @@ def read_source(source: Source, options: ReadOptions, log: Logger) -> pl.LazyFra
     return choose(frame, options.columns, of=f"`{source.asset.to_user_string()}`")
 
 
-def _moment_of_history(source: Source, moment: datetime | date | str) -> pl.LazyFrame:
-    history = source.declaration.history
-    start, end = (history.valid_from, history.valid_to) if history else ("valid_from", "valid_to")
-    storage_options = source.storage_options or None
+def _moment_of_history(source: Source, moment: datetime | date | str, member: Mapping[str, Any] | None) -> pl.LazyFrame:
+    history, storage_options = source.declaration.history, source.storage_options or None
+    if member is not None and history is None:
+        name = source.asset.to_user_string()
+        msg = f"`unknown_member` needs the keys of `{name}`, which declares no history. Give the asset, not its name."
+        raise ConfigError(msg)
+    columns = ("valid_from", "valid_to", "is_current")
+    named = dict(zip(columns, history.reserved if history else columns, strict=True))
+    keys, zone = (history.keys, history.timezone) if history else (None, None)
     if moment == "current":
-        return current(source.uri, valid_to=end, storage_options=storage_options)
+        return current(source.uri, unknown_member=member, keys=keys, storage_options=storage_options, **named)
     instant = to_moment(moment) if isinstance(moment, str) else moment
-    zone = history.timezone if history else None
-    return as_of(source.uri, instant, timezone=zone, valid_from=start, valid_to=end, storage_options=storage_options)
+    return as_of(
+        source.uri,
+        instant,
+        timezone=zone,
+        unknown_member=member,
+        keys=keys,
+        storage_options=storage_options,
+        **named,
+    )
 
 
 def _partitions(source: Source, frame: pl.LazyFrame, log: Logger) -> pl.LazyFrame:

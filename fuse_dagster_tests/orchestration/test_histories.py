@@ -289,6 +289,37 @@ class TestReading:
     ) -> None:
         assert self.load(lake, history, {"as_of": moment, "columns": ["k", "v"]}).rows() == rows
 
+    def test_the_unknown_member_is_added_on_request(self, lake: Lake, history: dg.AssetsDefinition) -> None:
+        wanted = {"as_of": "current", "unknown_member": {"k": "?", "v": "none"}, "columns": ["k", "v"]}
+        assert self.load(lake, history, wanted).rows() == [("?", "none"), ("a", "2"), ("b", "9")]
+        assert self.load(lake, history, wanted | {"as_of": "1990-01-01"}).rows() == [("?", "none")]
+        assert versions(lake) == HISTORY, "it is no row of the table"
+
+    @pytest.mark.parametrize(
+        ("wanted", "message"),
+        [
+            ({"unknown_member": {"k": "?"}}, "Give `as_of`"),
+            ({"as_of": "current", "unknown_member": "?"}, "Give a map"),
+            ({"as_of": "current", "unknown_members": {"k": "?"}}, "Did you mean `unknown_member`"),
+            ({"as_of": "current", "unknown_member": {"v": "?"}}, "no value for the keys"),
+            ({"as_of": "current", "unknown_member": {"k": "a"}}, "that of a real key"),
+        ],
+    )
+    def test_an_unknown_member_that_can_not_be_added_is_refused(
+        self, lake: Lake, history: dg.AssetsDefinition, wanted: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(StepFailedError, match=message):
+            self.load(lake, history, wanted)
+
+    def test_the_unknown_member_needs_the_keys_of_a_history(self, lake: Lake) -> None:
+        @dg.asset(name="history")
+        def plain() -> pl.DataFrame:
+            return pl.DataFrame({"valid_from": [datetime(2024, 1, 1, tzinfo=UTC)], "k": ["a"]})
+
+        lake.run([plain])
+        with pytest.raises(StepFailedError, match="`history`, which declares no history"):
+            self.load(lake, plain, {"as_of": "current", "unknown_member": {"k": "?"}})
+
     def test_the_names_of_its_columns_are_known(self, lake: Lake) -> None:
         @history_table(
             keys=["k"],
@@ -310,10 +341,11 @@ class TestReading:
         @dg.asset
         def by_function(tables: DeltaTables) -> None:
             seen.append(tables.read(renamed, as_of="current").collect().height)
+            seen.append(tables.read(renamed, as_of="current", unknown_member={"k": "?"}).collect().height)
 
         lake.run([renamed], partition="20240101")
         lake.run([renamed, reader, by_function], select=[reader, by_function])
-        assert seen == [2, 2]
+        assert sorted(seen) == [2, 2, 3]
 
 
 def test_changes_need_no_time_of_the_partition(lake: Lake) -> None:
