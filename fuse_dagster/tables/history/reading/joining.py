@@ -92,6 +92,7 @@ def point_in_time(
         TableStateError: Versions of a key overlap, or end before they start: not the work of `write`.
 
     Example:
+        >>> import datetime as dt
         >>> day = lambda n: dt.datetime(2024, 1, n, tzinfo=dt.timezone.utc)
         >>> history = pl.DataFrame({"k": [1], "name": ["a"], "valid_from": [day(2)], "valid_to": [day(4)]})
         >>> facts = pl.DataFrame({"k": [1, 1, 1], "at": [day(4), day(2), day(1)]})
@@ -111,9 +112,8 @@ def point_in_time(
     pairs = pair_up(matches, rows.schema, schema)
     times = place(rows, at, timezone, role="at")
     member = _member(lazy, unknown_member, keys, own)
-    wanted = lazy.select({*keys, valid_from, valid_to, *names}).collect()
-    versions = ordered(wanted, pairs, own, called=called(history))
-    found = search(rows, times, versions, pairs, own)
+    versions = lazy.select({*keys, valid_from, valid_to, *names}).collect()
+    found = search(rows, times, ordered(versions, pairs, own, called=called(history)), pairs)
     if before_first == "error":
         _refuse_early(rows.select(*matches, at), versions[valid_from], found)
     row = found.held.zip_with(~found.early, found.first) if before_first == "earliest" else found.held

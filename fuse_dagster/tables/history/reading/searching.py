@@ -12,7 +12,8 @@ from fuse_dagster.tables.history.reading.kinds import exactly, meeting
 from fuse_dagster.tables.history.reading.versions import Own
 from fuse_dagster.tables.samples import samples
 
-_KEY, _GROUP, _ROW, _FACT, _AT = "__fuse_key_", "__fuse_group", "__fuse_row", "__fuse_fact", "__fuse_at"
+_GROUP, _ROW, _FACT, _AT = "__fuse_group", "__fuse_row", "__fuse_fact", "__fuse_at"
+_START, _END = "__fuse_start", "__fuse_end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,38 +65,45 @@ def pair_up(on: Mapping[str, str], facts: Mapping[str, pl.DataType], versions: M
 
 
 def ordered(versions: pl.DataFrame, pairs: Sequence[Pair], own: Own, *, called: str) -> pl.DataFrame:
-    """Versions by key and start, with a number for each key; a null key is none.
+    """Keys and times of versions by key and start, with a number for each key; a null key is none.
 
     Args:
-        versions: Rows x columns with keys, start and end.
+        versions: Rows x columns with keys, start and end, in any order.
         pairs: Parts of the key.
         own: The history's own columns.
         called: What a message calls the history.
 
+    Returns:
+        Keys as they are compared, their numbers, starts and ends, and the row number in `versions`. Other columns stay
+        behind, because ordering them costs more than finding them again.
+
     Raises:
         TableStateError: Versions of a key overlap, or one has no start or does not end after it.
     """
-    casts = [
-        exactly(pl.col(p.version), versions.schema[p.version], p.dtype).alias(f"{_KEY}{i}") for i, p in enumerate(pairs)
-    ]
-    helpers = [f"{_KEY}{i}" for i in range(len(pairs))]
-    keyed = versions.with_columns(casts).drop_nulls(helpers)
-    groups = keyed.select(helpers).unique().with_row_index(_GROUP)
-    rows = keyed.join(groups, on=helpers).sort(_GROUP, own.valid_from, own.valid_to, nulls_last=True)
-    start, end = pl.col(own.valid_from), pl.col(own.valid_to)
+    helpers = _helpers(pairs)
+    keyed = versions.select(
+        pl.int_range(pl.len(), dtype=pl.get_index_type()).alias(_ROW),
+        *(exactly(pl.col(p.version), versions.schema[p.version], p.dtype).alias(n) for n, p in helpers.items()),
+        pl.col(own.valid_from).alias(_START),
+        pl.col(own.valid_to).alias(_END),
+    ).drop_nulls([*helpers])
+    groups = keyed.select(*helpers).unique().with_row_index(_GROUP)
+    rows = keyed.join(groups, on=[*helpers]).sort(_GROUP, _START, _END, nulls_last=True)
+    start, end = pl.col(_START), pl.col(_END)
     next_start = pl.when(pl.col(_GROUP) == pl.col(_GROUP).shift(-1)).then(start.shift(-1))
     overlaps = next_start.is_not_null() & (end.is_null() | (end > next_start))
     broken = rows.filter(start.is_null() | (end <= start).fill_null(False) | overlaps)
     if broken.height:
+        shown = versions[broken[_ROW]].select(*(p.version for p in pairs), own.valid_from, own.valid_to)
         raise TableStateError(
             f"{called} is no history to join with: {broken.height} versions have no start, do not end after it, or "
-            f"reach into the next one of their key: {samples(broken.select(*_keys(pairs), *own.names[:2]))}. Such rows "
-            "are not written by `write`; repair them, or pass a frame with one version at a time"
+            f"reach into the next one of their key: {samples(shown)}. Such rows are not written by `write`; repair "
+            "them, or pass a frame with one version at a time"
         )
-    return rows.with_row_index(_ROW)
+    return rows
 
 
-def search(facts: pl.DataFrame, at: pl.Series, versions: pl.DataFrame, pairs: Sequence[Pair], own: Own) -> Found:
+def search(facts: pl.DataFrame, at: pl.Series, versions: pl.DataFrame, pairs: Sequence[Pair]) -> Found:
     """Find for each fact the version that held at its time.
 
     Args:
@@ -103,26 +111,22 @@ def search(facts: pl.DataFrame, at: pl.Series, versions: pl.DataFrame, pairs: Se
         at: Their times, UTC microseconds; null matches nothing.
         versions: From `ordered`.
         pairs: Parts of the key.
-        own: The history's own columns.
     """
-    helpers = [f"{_KEY}{i}" for i in range(len(pairs))]
-    keys = facts.select(
-        exactly(pl.col(p.fact), facts.schema[p.fact], p.dtype).alias(name)
-        for name, p in zip(helpers, pairs, strict=True)
-    )
-    firsts = versions.group_by(_GROUP).agg(pl.col(_ROW).min(), pl.first(*helpers)).sort(_GROUP)
-    group = keys.join(firsts, on=helpers, how="left", validate="m:1", maintain_order="left")[_GROUP]
+    helpers = _helpers(pairs)
+    keys = facts.select(exactly(pl.col(p.fact), facts.schema[p.fact], p.dtype).alias(n) for n, p in helpers.items())
+    firsts = versions.group_by(_GROUP, maintain_order=True).agg(pl.first(_ROW, *helpers))
+    group = keys.join(firsts, on=[*helpers], how="left", validate="m:1", maintain_order="left")[_GROUP]
     asked = pl.DataFrame([group, at.alias(_AT)]).with_row_index(_FACT).drop_nulls().sort(_GROUP, _AT)
     # Both sides are sorted by time within a group, which polars can't check; nulls are gone, which it does not match.
     latest = asked.join_asof(
-        versions.select(_GROUP, _ROW, *own.names[:2]),
+        versions.select(_GROUP, _ROW, _START, _END),
         left_on=_AT,
-        right_on=own.valid_from,
+        right_on=_START,
         by=_GROUP,
         strategy="backward",
         check_sortedness=False,
     )
-    holds = pl.col(own.valid_to).is_null() | (pl.col(own.valid_to) > pl.col(_AT))
+    holds = pl.col(_END).is_null() | (pl.col(_END) > pl.col(_AT))
     told = latest.select(_FACT, held=pl.when(holds).then(_ROW), early=pl.col(_ROW).is_null())
     none = pl.Series([None], dtype=told.schema["held"]).new_from_index(0, facts.height)
     no = pl.Series([False]).new_from_index(0, facts.height)
@@ -133,5 +137,5 @@ def search(facts: pl.DataFrame, at: pl.Series, versions: pl.DataFrame, pairs: Se
     )
 
 
-def _keys(pairs: Sequence[Pair]) -> list[str]:
-    return [pair.version for pair in pairs]
+def _helpers(pairs: Sequence[Pair]) -> dict[str, Pair]:
+    return {f"__fuse_key_{number}": pair for number, pair in enumerate(pairs)}
