@@ -90,6 +90,8 @@ class HistoryOptions(AssetOptions, total=False):
     valid_from: str
     valid_to: str
     is_current: str
+    durable_key: str | None
+    surrogate_key: str | None
 
 
 Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]

@@ -179,13 +179,15 @@ _HISTORY_WORDS = {
     "valid_from": "From when this version holds, inclusive, UTC.",
     "valid_to": "Until when it holds, exclusive, UTC; null while it still holds.",
     "is_current": "Whether this version still holds.",
+    "durable_key": "A hash of the business key: one value per key.",
+    "surrogate_key": "A hash of the business key and the start: one value per version.",
     None: None,
 }
 
 
 def _role(declared: Declaration, column: str) -> str | None:
     history = declared.history
-    roles = ("valid_from", "valid_to", "is_current")
+    roles = ("valid_from", "valid_to", "is_current", "durable_key", "surrogate_key")
     return next((role for role in roles if history and getattr(history, role) == column), None)
 
 

@@ -152,7 +152,7 @@ def keeps(rule: Rule) -> Expectation:
 
 
 def history_invariants(history: History) -> tuple[Expectation, ...]:
-    """What holds of every history: of intervals, of open versions, of neighbours.
+    """What holds of every history: of intervals, of open versions, of neighbours, of a surrogate key where declared.
 
     Args:
         history: How the table was declared.
@@ -199,6 +199,17 @@ def history_invariants(history: History) -> tuple[Expectation, ...]:
             known,
             lambda frame: frame.filter(pl.col(current).ne_missing(pl.col(end).is_null())),
         ),
+        *((_one_version_per_surrogate(history.surrogate_key),) if history.surrogate_key else ()),
+    )
+
+
+def _one_version_per_surrogate(column: str) -> Expectation:
+    once = pl.len().over(column) == 1
+    return _by_rows(
+        "surrogate_key_is_unique",
+        f"Every version has a `{column}` of its own.",
+        (column,),
+        lambda frame: frame.filter(pl.col(column).is_null() | ~once).sort(column),
     )
 
 

@@ -141,6 +141,18 @@ def test_what_tables_write_keeps_every_invariant(tmp_path) -> None:  # type: ign
         assert each.evaluate(pl.scan_delta(uri)).passed, each.name
 
 
+def test_a_surrogate_key_is_checked_where_it_is_declared() -> None:
+    (expectation,) = (
+        each
+        for each in history_invariants(History(keys=["k"], surrogate_key="sk"))
+        if each.name == "surrogate_key_is_unique"
+    )
+    assert expectation.evaluate(pl.LazyFrame({"sk": ["a", "b"]})).passed
+    assert expectation.evaluate(pl.LazyFrame({"sk": ["a", "b", "a"]})).violations == 2
+    assert expectation.evaluate(pl.LazyFrame({"sk": ["a", None]})).violations == 1
+    assert "surrogate_key_is_unique" not in [each.name for each in history_invariants(HISTORY)]
+
+
 def test_what_is_not_tracked_makes_no_version() -> None:
     changes = History(keys=["k"], source="changes", effective_column="at", delete_when="op = 'D'", ignore=["note"])
     columns = ["k", "at", "op", "v", "note", "valid_from", "valid_to", "is_current"]

@@ -300,7 +300,7 @@ def test_reading_as_of_includes_the_start_and_excludes_the_end(table: Path) -> N
         ({"timezone": "Vienna"}, "IANA name"),
         ({"track": ["v"], "ignore": ["v"]}, "both in `track` and in `ignore`"),
         ({"track": ["k"]}, "a column has one role"),
-        ({"valid_to": "valid_from"}, "must be three names"),
+        ({"valid_to": "valid_from"}, "needs a name of its own"),
     ],
 )
 def test_declarations_that_cannot_work(options: dict[str, Any], message: str) -> None:

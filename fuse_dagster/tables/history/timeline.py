@@ -25,7 +25,9 @@ class Shape:
         valid_from: Inclusive start.
         valid_to: Exclusive end; null while open.
         is_current: True for open versions.
-        columns: The business columns, in the table's order, without the three above.
+        columns: The business columns, in the table's order, without those that the history adds.
+        durable_key: Column with the hash of the business key, if declared.
+        surrogate_key: Column with the hash of the business key and the start, if declared.
     """
 
     keys: tuple[str, ...]
@@ -34,15 +36,26 @@ class Shape:
     valid_to: str
     is_current: str
     columns: tuple[str, ...]
+    durable_key: str | None = None
+    surrogate_key: str | None = None
 
     @classmethod
     def of(cls, mode: History, columns: Sequence[str], tracked: Sequence[str]) -> Shape:
         """The shape that a declaration gives to a table with these business columns."""
-        return cls(tuple(mode.keys), tuple(tracked), *mode.reserved, tuple(columns))
+        return cls(
+            tuple(mode.keys),
+            tuple(tracked),
+            mode.valid_from,
+            mode.valid_to,
+            mode.is_current,
+            tuple(columns),
+            durable_key=mode.durable_key,
+            surrogate_key=mode.surrogate_key,
+        )
 
     @property
     def own(self) -> tuple[str, str, str]:
-        """The columns that the history adds."""
+        """The columns that say when a version holds."""
         return (self.valid_from, self.valid_to, self.is_current)
 
     def covering(self, moment: dt.datetime) -> pl.Expr:

@@ -11,7 +11,7 @@ from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, apply_changes, fact_schema
 from fuse_dagster.tables.history.manifest import moment
-from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare
+from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
 from fuse_dagster.tables.history.timeline import AT
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
@@ -47,7 +47,7 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     statements, duplicates = _unique(_statements(prepared, deleted), mode, prepared)
     if statements.is_empty():
         rows = candidates(prepared, moment(0), statements.select(mode.keys))
-        nothing = Outcome(pl.Series(ROW, [], dtype=pl.Int64), rows.frame.clear(), prepared.manifest)
+        nothing = Outcome(pl.Series(ROW, [], dtype=pl.Int64), versions(prepared, rows).clear(), prepared.manifest)
         return commit(prepared, rows, nothing), Tally(schema_changes=prepared.change.sentences)
     keys = statements.select(mode.keys)
     rows = candidates(prepared, statements[AT].min(), keys)  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
         if name not in mode.keys
     )
     facts = memory.read_facts(view, prepared.manifest, wanted, mode.keys)
-    of_keys = rows.frame.join(keys.unique(), on=list(mode.keys), how="semi", maintain_order="left")
+    of_keys = versions(prepared, rows).join(keys.unique(), on=list(mode.keys), how="semi", maintain_order="left")
     done = apply_changes(of_keys, facts, statements, columns, replaces=mode.replaces)
     committed = commit(prepared, rows, Outcome(done.removed, done.added, prepared.manifest, facts=done.facts))
     return committed, Tally(

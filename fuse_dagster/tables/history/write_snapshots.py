@@ -15,7 +15,7 @@ from fuse_dagster.tables.history.comparing import Comparison, compare
 from fuse_dagster.tables.history.extending import extend
 from fuse_dagster.tables.history.guard import absences, absences_in_order, guard_deletes, guard_updates
 from fuse_dagster.tables.history.manifest import Manifest, Snapshot, micros, moment
-from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare
+from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
 from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
@@ -66,7 +66,7 @@ def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -
         guard_deletes(absences_in_order(compared, where, shape), unique, where, shape, mode=mode)
         guard_updates(compared.updated, compared.held.height, where, mode=mode)
         return extend(compared, unique, where, shape, remembered), _tally(compared, duplicates)
-    change = _change(prepared, rows.frame, unique, where)
+    change = _change(prepared, versions(prepared, rows), unique, where)
     tally = replace(_tally(change, duplicates), deleted=max(0, len(change.removed) - change.added.height))
     return Outcome(change.removed, change.added, remembered), tally
 
@@ -74,7 +74,7 @@ def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -
 def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -> tuple[Outcome, Tally]:
     """Several snapshots in one commit: each is applied to what the one before it left."""
     shape, manifest, tally = prepared.shape, prepared.manifest, Tally()
-    state = rows.frame
+    state = before = versions(prepared, rows)
     fresh = number = state.height
     for at, frame in snapshots:
         unique, duplicates = collapse(frame, shape.keys, shape.tracked)
@@ -84,7 +84,7 @@ def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed
         state = _step(state, change, number)
         number += change.added.height
         tally = tally + _tally(change, duplicates)
-    gone = rows.frame.select(ROW).join(state.select(ROW), on=ROW, how="anti")[ROW]
+    gone = before.select(ROW).join(state.select(ROW), on=ROW, how="anti")[ROW]
     come = state.filter(pl.col(ROW) >= fresh).drop(ROW)
     if prepared.mode.restatements == "forget" and gone.is_empty() and come.is_empty() and prepared.view.exists:
         manifest = prepared.manifest

@@ -48,6 +48,10 @@ class History:
         valid_from: Name of the column with the inclusive start, UTC, microseconds.
         valid_to: Name of the column with the exclusive end, null while the version is open.
         is_current: Name of the column that is true for open versions.
+        durable_key: Name of a column to add with a hash of the business key: one value per key, short and stable, for
+            facts to refer to. None for no such column.
+        surrogate_key: Name of a column to add with a hash of the business key and `valid_from`: one value per version.
+            None for no such column.
 
     Example:
         >>> History(keys=["icao"], effective_at=dt.datetime(2024, 1, 19, tzinfo=dt.timezone.utc)).source
@@ -73,6 +77,8 @@ class History:
     valid_from: str = "valid_from"
     valid_to: str = "valid_to"
     is_current: str = "is_current"
+    durable_key: str | None = None
+    surrogate_key: str | None = None
 
     def __post_init__(self) -> None:
         """Check the declaration; all problems are reported at once."""
@@ -91,9 +97,10 @@ class History:
         raise_problems("History", problems)
 
     @property
-    def reserved(self) -> tuple[str, str, str]:
-        """Names of the three columns that the history adds."""
-        return (self.valid_from, self.valid_to, self.is_current)
+    def reserved(self) -> tuple[str, ...]:
+        """Names of the columns that the history adds."""
+        hashed = (name for name in (self.durable_key, self.surrogate_key) if name is not None)
+        return (self.valid_from, self.valid_to, self.is_current, *hashed)
 
     @property
     def states_changes(self) -> bool:
@@ -106,8 +113,8 @@ class History:
         return self.on_correction == "replace" or (self.on_correction is None and self.source == "snapshot")
 
     def _wrong_columns(self) -> Iterable[str]:
-        if len(set(self.reserved)) < 3:
-            yield f"`valid_from`, `valid_to` and `is_current` must be three names, not {list(self.reserved)}"
+        if len(set(self.reserved)) < len(self.reserved):
+            yield f"each column that the history adds needs a name of its own, not {list(self.reserved)}"
         roles = {"effective_column": self.effective_column, "sequence_by": self.sequence_by}
         used: dict[str, str] = dict.fromkeys(self.keys, "keys")
         for role, column in roles.items():
