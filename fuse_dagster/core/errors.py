@@ -5,6 +5,8 @@ The mix-ins say whether trying again can help: a retry policy asks `isinstance(e
 
 from __future__ import annotations
 
+_CAUSE = "\u21b3\x1b[0m"  # how delta-rs draws the arrow before a cause, with the end of its colour
+
 
 class FuseError(Exception):
     """Root of all errors raised on purpose by fuse_dagster."""
@@ -79,5 +81,10 @@ class MissingExtraError(FuseError, ImportError, Terminal):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its class where it has none: native errors bring a backtrace along."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """What an error's message says in one line, or its class where it says nothing.
+
+    Native errors bring a backtrace along, which is left out, or a chain of causes, of which the last says what to do.
+    """
+    first, *others = str(error).strip().splitlines() or [""]
+    causes = [line.rpartition(_CAUSE)[2] for line in others if _CAUSE in line]
+    return ": ".join(part.strip() for part in [first, *causes[-1:]] if part.strip()) or type(error).__name__

@@ -12,7 +12,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction
 
 from fuse_dagster.tables.stats import statistics
-from fuse_dagster.tables.view import TableView, is_local
+from fuse_dagster.tables.view import TableView, is_local, writing
 
 ROWS_PER_FILE = 1_000_000
 """Most rows of a file: small enough that a few changed keys don't rewrite a table, large enough to read fast."""
@@ -28,9 +28,13 @@ def write_files(view: TableView, frames: Iterable[pl.DataFrame], *, data_change:
 
     Returns:
         One action per file. Empty groups make no file.
+
+    Raises:
+        TableStateError: The store takes no more, or does not let this process write.
     """
     if is_local(view.uri):
-        Path(view.uri).mkdir(parents=True, exist_ok=True)
+        with writing(view.uri):
+            Path(view.uri).mkdir(parents=True, exist_ok=True)
     return [
         _write(view, part, data_change=data_change)
         for frame in frames
@@ -41,12 +45,13 @@ def write_files(view: TableView, frames: Iterable[pl.DataFrame], *, data_change:
 
 def _write(view: TableView, frame: pl.DataFrame, *, data_change: bool) -> AddAction:
     path = f"part-{uuid.uuid4()}.zstd.parquet"
-    frame.write_parquet(
-        view.locate(path), compression="zstd", compression_level=1, storage_options=dict(view.storage_options) or None
-    )
+    options = dict(view.storage_options) or None
+    with writing(view.uri):
+        frame.write_parquet(view.locate(path), compression="zstd", compression_level=1, storage_options=options)
+        size = _size(view, path)
     return AddAction(
         path=path,
-        size=_size(view, path),
+        size=size,
         partition_values={},
         modification_time=int(time.time() * 1000),
         data_change=data_change,

@@ -5,15 +5,17 @@ A write plans against a view and commits against the same view, so nothing can c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
+from polars.exceptions import PolarsError
 
-from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
+from fuse_dagster.core.errors import ConfigError, FuseError, TableNotFoundError, TableStateError, first_line
 from fuse_dagster.engines.local.reading import open_table, scan_opened
 
 # A writer that swaps files by hand must keep these promises itself, so it only meets tables that ask for no others.
@@ -96,9 +98,40 @@ def open_view(table: str | Path, storage_options: Mapping[str, str] | None = Non
             f"`{uri}` holds {sorted(_UNSAFE & set(uri))}, which delta-rs reads as something else; choose a path without"
         )
     try:
-        return TableView(uri, options, open_table(uri, storage_options=options))
+        view = TableView(uri, options, open_table(uri, storage_options=options))
     except TableNotFoundError:
         return TableView(uri, options, None)
+    _refuse_empty_entry(view)
+    return view
+
+
+def _refuse_empty_entry(view: TableView) -> None:
+    """A machine that lost its power may leave a log entry without content, which delta-rs takes for a commit."""
+    entry = Path(view.uri, "_delta_log", f"{view.version:020d}.json")
+    if is_local(view.uri) and entry.exists() and not entry.stat().st_size:
+        raise TableStateError(
+            f"the newest log entry of `{view.uri}` (`_delta_log/{entry.name}`) is empty, which is what a crash of the "
+            "machine leaves: its commit is lost. Nothing was written; restore the entry from a backup, or remove it "
+            "and write its batch again"
+        )
+
+
+@contextmanager
+def writing(uri: str) -> Iterator[None]:
+    """Files beside a table, before the commit that names them: what goes wrong here leaves the table as it was.
+
+    Raises:
+        TableStateError: The store takes no more, is gone, or does not let this process write.
+    """
+    try:
+        yield
+    except (OSError, PolarsError) as error:
+        if isinstance(error, FuseError):
+            raise
+        raise TableStateError(
+            f"`{uri}` cannot be written: {first_line(error)}. Nothing was committed, and the table is as it was; make "
+            "room for it, or let this process write there, then run again"
+        ) from error
 
 
 def normal_uri(table: str | Path) -> str:

