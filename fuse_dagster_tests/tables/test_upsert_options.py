@@ -125,6 +125,12 @@ def test_the_same_sequence_with_other_values_is_an_error(tmp_path: Path) -> None
     assert DeltaTable(str(tmp_path / "t")).version() == 0
 
 
+def test_rows_from_before_there_was_a_sequence_are_older_than_any(tmp_path: Path) -> None:
+    write(tmp_path / "t", frame(("a", None, "x"), ("b", None, "x")), Append())
+    assert counts(write(tmp_path / "t", frame(("a", -9, "y")), IN_ORDER)) == {"updated": 1}
+    assert rows(tmp_path / "t")[0] == ("a", -9, "y")
+
+
 @pytest.mark.parametrize(
     ("batch", "error", "message"),
     [

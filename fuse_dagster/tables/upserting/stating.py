@@ -54,10 +54,9 @@ def state(batch: pl.DataFrame, typed: pl.DataFrame, mode: Upsert) -> Stated:
         # Of a delete only the key counts: sources fill its other columns with nulls, or with what was there.
         rows = rows.with_columns(pl.when(~pl.col(_DELETED)).then(pl.col(name)).alias(name) for name in values)
     unique, duplicates = collapse(rows, [*mode.keys, *order], [_DELETED, *values], remedy=_remedy(mode))
-    for name in order:
-        unique = unique.sort(name, descending=True, maintain_order=True).unique(
-            mode.keys, keep="first", maintain_order=True
-        )
+    for name in order if unique.n_unique(mode.keys) < unique.height else []:
+        ordered = unique.sort(name, descending=True, maintain_order=True)
+        unique = ordered.unique(mode.keys, keep="first", maintain_order=True)
     return Stated(unique.drop(_DELETED), unique[_DELETED], duplicates)
 
 
