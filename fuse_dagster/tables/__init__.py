@@ -1,6 +1,7 @@
 """How a batch becomes a Delta table: append, overwrite, upsert, history. No Dagster in here."""
 
 from fuse_dagster.core.results import WriteResult
+from fuse_dagster.tables.history.adopting import AdoptReport, adopt
 from fuse_dagster.tables.history.foreign import ForeignChange
 from fuse_dagster.tables.history.hashing import hash_keys
 from fuse_dagster.tables.history.inspecting import foreign_changes, known_snapshots
@@ -11,6 +12,7 @@ from fuse_dagster.tables.slices import Slice
 from fuse_dagster.tables.write import write
 
 __all__ = [
+    "AdoptReport",
     "Append",
     "ForeignChange",
     "History",
@@ -20,6 +22,7 @@ __all__ = [
     "Upsert",
     "WriteMode",
     "WriteResult",
+    "adopt",
     "as_of",
     "changes",
     "current",
