@@ -19,7 +19,7 @@ class WriteResult:
         inserted: Rows whose key was not there before; for History: first seen, or seen again after an end.
         updated: Rows whose tracked values differ from what the table held.
         unchanged: Rows that the table already held.
-        rejected: Rows refused one by one (reasons are with whoever split them off).
+        rejected: Rows left out one by one: late ones, and those with a null key, as far as the mode leaves them out.
         duplicates: Exact copies of another row of the batch, collapsed into it.
         closed: Keys ended by absence or by a delete, not by an update.
         deleted: Rows physically removed from the table and not replaced by a newer state of the same key.

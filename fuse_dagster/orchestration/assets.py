@@ -82,9 +82,11 @@ class HistoryOptions(AssetOptions, total=False):
     track: Sequence[str] | None
     ignore: Sequence[str]
     max_delete_fraction: float | None
+    max_update_fraction: float | None
     allow_empty: bool
     restatements: Any
     on_correction: Any
+    late: Any
     timezone: str | None
     schema: Any
     valid_from: str

@@ -14,6 +14,7 @@ class Tally:
         updated: Rows whose values differ from what was there.
         closed: Keys ended by absence or by a delete.
         closing_rows: Of `closed`, those that a row of the batch states.
+        rejected: Rows left out because they are late.
         duplicates: Copies of other rows of the batch.
         deleted: Rows taken out of the table with nothing in their place.
         schema_changes: One sentence per change of the columns.
@@ -23,6 +24,7 @@ class Tally:
     updated: int = 0
     closed: int = 0
     closing_rows: int = 0
+    rejected: int = 0
     duplicates: int = 0
     deleted: int = 0
     schema_changes: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from fuse_dagster.tables.samples import masking
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.upsert import upsert
 from fuse_dagster.tables.view import TableView, open_view
+
+logger = logging.getLogger(__name__)
 
 
 def write(
@@ -61,8 +64,10 @@ def write(
     with masking(masked):
         batch = to_batch(data)
         committed, view, tally = _commit(table, batch, mode, storage_options)
+    if tally.rejected:
+        logger.warning("%d rows are late and were left out of %s", tally.rejected, view.uri)
     version = view.version if committed is None else committed.version
-    counted = tally.inserted + tally.updated + tally.duplicates + tally.closing_rows
+    counted = tally.inserted + tally.updated + tally.rejected + tally.duplicates + tally.closing_rows
     return WriteResult(
         version=None if committed is None else version,
         table_version=version,
@@ -70,6 +75,7 @@ def write(
         inserted=tally.inserted,
         updated=tally.updated,
         unchanged=batch.height - counted,
+        rejected=tally.rejected,
         duplicates=tally.duplicates,
         closed=tally.closed,
         deleted=tally.deleted,

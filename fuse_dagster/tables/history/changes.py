@@ -81,7 +81,7 @@ def apply_changes(
     """
     shape = columns.shape
     old = _relevant(rows, batch, shape)
-    known = _latest(pl.concat([_unfold(old, columns), _recall(old, facts, batch, columns)]), shape)
+    known = _known(old, facts, batch, columns)
     stated = _latest(
         batch.with_columns(pl.lit(None, dtype=pl.Int64).alias(ROW), _tag(_BATCH)).select(known.columns), shape
     )
@@ -89,6 +89,22 @@ def apply_changes(
     marked = _mark(merged, shape)
     versions = _fold(marked, columns)
     return _difference(old, versions, marked, facts, columns)
+
+
+def known_statements(rows: pl.DataFrame, facts: pl.DataFrame, batch: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    """The statements behind the versions, from each key's first time in the batch on; one per key and time.
+
+    Args:
+        rows: As `apply_changes` takes them.
+        facts: As `apply_changes` takes them.
+        batch: As `apply_changes` takes them.
+        columns: What is where.
+    """
+    return _known(_relevant(rows, batch, columns.shape), facts, batch, columns)
+
+
+def _known(old: pl.DataFrame, facts: pl.DataFrame, batch: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    return _latest(pl.concat([_unfold(old, columns), _recall(old, facts, batch, columns)]), columns.shape)
 
 
 def _relevant(rows: pl.DataFrame, batch: pl.DataFrame, shape: Shape) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, apply_changes, fact_schema
+from fuse_dagster.tables.history.late import without_late
 from fuse_dagster.tables.history.manifest import moment
 from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
 from fuse_dagster.tables.history.timeline import AT
@@ -58,13 +59,18 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     )
     facts = memory.read_facts(view, prepared.manifest, wanted, mode.keys)
     of_keys = versions(prepared, rows).join(keys.unique(), on=list(mode.keys), how="semi", maintain_order="left")
-    done = apply_changes(of_keys, facts, statements, columns, replaces=mode.replaces)
+    timely = without_late(of_keys, facts, statements, columns, mode)
+    rejected = statements.height - timely.height
+    if timely.is_empty():
+        return None, Tally(rejected=rejected, duplicates=duplicates)
+    done = apply_changes(of_keys, facts, timely, columns, replaces=mode.replaces)
     committed = commit(prepared, rows, Outcome(done.removed, done.added, prepared.manifest, facts=done.facts))
     return committed, Tally(
         inserted=done.inserted,
         updated=done.updated,
         closed=done.closed,
         closing_rows=done.closed,
+        rejected=rejected,
         duplicates=duplicates,
         deleted=max(0, len(done.removed) - done.added.height),
         schema_changes=prepared.change.sentences,

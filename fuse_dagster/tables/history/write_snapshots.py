@@ -14,6 +14,7 @@ from fuse_dagster.tables.files import ROW, FileRows
 from fuse_dagster.tables.history.comparing import Comparison, compare
 from fuse_dagster.tables.history.extending import extend
 from fuse_dagster.tables.history.guard import absences, absences_in_order, guard_deletes, guard_updates
+from fuse_dagster.tables.history.late import Timed, timely
 from fuse_dagster.tables.history.manifest import Manifest, Snapshot, micros, moment
 from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
 from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot
@@ -24,8 +25,6 @@ from fuse_dagster.tables.samples import samples
 from fuse_dagster.tables.schema import refuse_missing, require
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView
-
-Timed = tuple[dt.datetime, pl.DataFrame]
 
 
 def write_snapshots(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[Committed | None, Tally]:
@@ -43,9 +42,12 @@ def write_snapshots(view: TableView, batch: pl.DataFrame, mode: History) -> tupl
     prepared = prepare(view, batch, mode)
     snapshots = list(_by_time(prepared))
     rows = candidates(prepared, min(at for at, _ in snapshots))
+    snapshots, left_out = timely(prepared, rows, snapshots)
+    if not snapshots:
+        return None, left_out
     apply = _apply_one if len(snapshots) == 1 else _apply_several
     outcome, tally = apply(prepared, rows, snapshots)
-    return commit(prepared, rows, outcome), replace(tally, schema_changes=prepared.change.sentences)
+    return commit(prepared, rows, outcome), replace(tally + left_out, schema_changes=prepared.change.sentences)
 
 
 def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -> tuple[Outcome, Tally]:

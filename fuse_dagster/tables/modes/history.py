@@ -15,6 +15,7 @@ Source = Literal["snapshot", "changes"]
 Deletes = Literal["close", "ignore"]
 Restatements = Literal["remember", "forget"]
 OnCorrection = Literal["replace", "error"]
+Late = Literal["splice", "ignore", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,9 @@ class History:
             between; `forget` saves that memory where batches only come in order.
         on_correction: What a known time with other content means: `replace` what was said, or an `error`. By default
             snapshots replace and changes raise.
+        late: What becomes of what speaks of a time before what is known: `splice` puts it in its place; `ignore` leaves
+            it out and counts its rows as `rejected`; `error` refuses the batch. A snapshot is late before the last
+            known one, a row of a feed before the last known statement of its key. What is said again is never late.
         timezone: IANA zone of naive times and of dates. Naive times without it are errors; dates default to UTC.
         schema: `evolve` adds new columns; `strict` refuses them.
         valid_from: Name of the column with the inclusive start, UTC, microseconds.
@@ -72,6 +76,7 @@ class History:
     allow_empty: bool = False
     restatements: Restatements = "remember"
     on_correction: OnCorrection | None = None
+    late: Late = "splice"
     timezone: str | None = None
     schema: SchemaPolicy = "evolve"
     valid_from: str = "valid_from"
@@ -88,7 +93,7 @@ class History:
             *wrong_keys(self.keys),
             *wrong_choices(
                 self, source=Source, deletes=Deletes, restatements=Restatements, schema=SchemaPolicy,
-                on_correction=OnCorrection | None,
+                on_correction=OnCorrection | None, late=Late,
             ),
             *self._wrong_columns(),
             *self._wrong_source(),
