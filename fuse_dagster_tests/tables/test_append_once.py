@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fuse_dagster.core.errors import ConfigError, KeyValueError, SchemaError
 from fuse_dagster.tables import Append, write
-from fuse_dagster_tests.tables.test_commit import together
+from fuse_dagster_tests.tables.together import together
 
 KEYED = Append(once=["event"])
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.tables import Upsert, write
-from fuse_dagster_tests.tables.test_commit import together
+from fuse_dagster_tests.tables.together import together
 
 PATIENT = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SCHEMA = {"k": pl.String, "n": pl.Int64, "f": pl.Float64, "t": pl.String}

@@ -53,11 +53,11 @@ def test_three_hundred_snapshots_under_fire_on_disk(disk_place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_snapshots_under_fire_on_s3(s3_place: Place) -> None:
-    check_kills(s3_place, "snapshots", applies=100, pause=(0.0, 1.0))
+def test_snapshots_under_fire_on_s3(s3_place: Place) -> None:
+    check_kills(s3_place, "snapshots", applies=80, pause=(0.0, 1.5))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["changes", "upserts", "appends", "overwrites"])
 def test_every_way_to_write_under_fire(place: Place, name: str) -> None:
-    check_kills(place, name, applies=30, pause=(0.0, 0.8))
+    check_kills(place, name, applies=20, pause=(0.0, 0.8))
