@@ -114,8 +114,8 @@ class Condition:
 
     def _expression(self) -> pl.Expr:
         try:
-            return pl.sql_expr(self._wording())
-        except PolarsError as error:
+            return pl.sql_expr(_as_the_standard_says(self._wording()))
+        except (PolarsError, SqlglotError) as error:
             raise self._unreadable(first_line(error)) from error
 
     @staticmethod
@@ -149,6 +149,26 @@ def _not_of_one_row(sql: str) -> str | None:
     if next(tree.find_all(exp.AggFunc, exp.Window), None) is not None:
         return "it takes several rows together"
     return None
+
+
+def _as_the_standard_says(sql: str) -> str:
+    """The text, unless it holds what polars (2.1) takes otherwise than the SQL standard, without a word.
+
+    `a IS DISTINCT FROM b AND c` is to polars `a IS DISTINCT FROM (b AND c)`, and `a IS NOT TRUE` is null where `a` is.
+    """
+    tree = exp.paren(sqlglot.parse_one(sql, read=_DIALECT))
+    distinct = list(tree.find_all(exp.NullSafeEQ, exp.NullSafeNEQ))
+    truths = [node for node in tree.find_all(exp.Is) if isinstance(node.expression, exp.Boolean)]
+    if not distinct and not truths:
+        return sql
+    for node in reversed(distinct):
+        node.replace(exp.Paren(this=node.copy()))
+    for node in reversed([*tree.find_all(exp.Is)]):
+        if isinstance(node.expression, exp.Boolean):
+            asked = exp.paren(node.this.copy())
+            says = asked if node.expression.this else exp.Not(this=asked)
+            node.replace(exp.Coalesce(this=says, expressions=[exp.false()]))
+    return tree.sql(dialect=_DIALECT)
 
 
 def _all_of(tree: exp.Expr) -> Iterator[exp.Expr]:
