@@ -170,8 +170,9 @@ def refuse_unsupported(view: TableView) -> None:
     )
     if reasons:
         raise TableStateError(
-            f"`{view.uri}` has {'; '.join(reasons)}: upsert and history do not write such tables, because rows "
-            "written past these promises would break them silently. Write to a table without them"
+            f"`{view.uri}` has {'; '.join(reasons)}: upsert, history and overwriting by keys or predicate do "
+            "not write such tables, because rows written past these promises would break them silently. Write to a "
+            "table without them"
         )
 
 
