@@ -53,10 +53,14 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
     numbers = [f"-{name.partition('.')[0]}.port{'.grpc' * name.endswith('.grpc')}={p}" for name, p in ports.items()]
     (folder / "data").mkdir(parents=True)
-    quiet = ["-master.telemetry=false", "-s3.port.iceberg=0", "-volume.max=50", "-master.volumeSizeLimitMB=64"]
+    # Two servers must be able to run at once: what else listens at a fixed port is off.
+    quiet = ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    small = ["-volume.max=50", "-master.volumeSizeLimitMB=64"]
     command = [str(_program()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen([*command, *numbers, *quiet], stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        process = subprocess.Popen(
+            [*command, *numbers, *quiet, *small], stdout=log, stderr=subprocess.STDOUT, cwd=folder
+        )
     try:
         _make_bucket(process, ports["s3"], folder / "log.txt")
         yield S3Server(ports["s3"])
