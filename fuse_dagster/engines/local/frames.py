@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ACCEPTED = (
-    "polars DataFrame or LazyFrame, pandas DataFrame, pyarrow Table, RecordBatch or RecordBatchReader, DuckDB relation"
+    "polars DataFrame or LazyFrame, pandas DataFrame, pyarrow Table, RecordBatch or RecordBatchReader, "
+    "DuckDB relation, Spark DataFrame"
 )
 """The frame types that `to_polars` takes, as messages and docs name them."""
 
@@ -67,7 +68,7 @@ def from_polars(frame: pl.LazyFrame, wanted: object) -> Any:
 
     Raises:
         ConfigError: `wanted` is no frame type.
-        MissingExtraError: pandas is wanted and not installed.
+        MissingExtraError: pandas or Spark is wanted and not installed.
     """
     kind = frame_kind(wanted)
     return _PRODUCERS[kind](frame)
@@ -122,6 +123,20 @@ def _from_relation(data: duckdb.DuckDBPyRelation) -> pl.DataFrame:
         raise ValueError(str(error)) from error
 
 
+def _from_spark(data: Any) -> pl.DataFrame:
+    from fuse_dagster.engines.spark.frames import from_spark, is_spark
+
+    # pandas-on-Spark has a DataFrame too, which knows its Spark frame.
+    return from_spark(data if is_spark(data) else data.to_spark())
+
+
+def _to_spark(frame: pl.LazyFrame) -> Any:
+    from fuse_dagster.engines.spark.frames import to_spark
+    from fuse_dagster.engines.spark.session import spark_session
+
+    return to_spark(spark_session(), frame)
+
+
 def quoted(name: str) -> str:
     """A name as DuckDB takes it, whatever it holds."""
     return '"' + name.replace('"', '""') + '"'
@@ -155,6 +170,7 @@ _CONVERTERS: dict[tuple[str, str], Callable[[Any], pl.DataFrame]] = {
     ("pyarrow", "RecordBatch"): pl.DataFrame,
     ("pyarrow", "RecordBatchReader"): pl.DataFrame,
     ("duckdb", "DuckDBPyRelation"): _from_relation,
+    ("pyspark", "DataFrame"): _from_spark,
 }
 
 _PRODUCERS: dict[str, Callable[[pl.LazyFrame], Any]] = {
@@ -165,4 +181,5 @@ _PRODUCERS: dict[str, Callable[[pl.LazyFrame], Any]] = {
     "pyarrow.RecordBatch": _to_record_batch,
     "pyarrow.RecordBatchReader": lambda frame: _to_table(frame).to_reader(),
     "duckdb.DuckDBPyRelation": to_relation,
+    "pyspark.DataFrame": _to_spark,
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from fuse_dagster.core.errors import InputError
+from fuse_dagster.core.errors import InputError, first_line
 from fuse_dagster.engines.local.frames import to_polars
 
 if TYPE_CHECKING:
@@ -84,10 +84,27 @@ def from_spark(frame: DataFrame) -> pl.DataFrame:
         Its rows x columns; `timestamp` is UTC, `timestamp_ntz` naive.
 
     Raises:
-        InputError: A column has a type that polars can't represent, as `variant`.
+        InputError: A column has a type that polars can't represent, as `variant`; or computing the rows fails on
+            their values, as by an overflow or a cast.
     """
+    from pyspark.errors import (
+        ArithmeticException,
+        ArrayIndexOutOfBoundsException,
+        DateTimeException,
+        NumberFormatException,
+        SparkRuntimeException,
+    )
+
+    on_data = (
+        ArithmeticException, ArrayIndexOutOfBoundsException, DateTimeException, NumberFormatException,
+        SparkRuntimeException,
+    )  # fmt: skip
     _refuse_variants(frame)
-    found = pl.DataFrame(frame.toArrow())
+    try:
+        found = pl.DataFrame(frame.toArrow())
+    except on_data as error:
+        msg = f"The rows can't be computed: {first_line(error)}."
+        raise InputError(msg) from error
     return found.cast({name: _in_utc(dtype) for name, dtype in found.schema.items()})
 
 

@@ -2,89 +2,133 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
-import tempfile
 import threading
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.core.errors import ConfigError, MissingExtraError, first_line
+from fuse_dagster.core.naming import listing
+from fuse_dagster.engines.spark.environment import ENVIRONMENTS, detect
+from fuse_dagster.engines.spark.settings import Conf, Setting, SparkSettings, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pyspark.sql import SparkSession
 
-DELTA = "io.delta:delta-spark_4.1_2.13:4.3.0"
-"""Maven coordinate of the Delta jar for pyspark 4.1; Ivy downloads it once, at the first session."""
+DATABRICKS = "databricks"
+"""As `remote`: Databricks Connect, which finds workspace, login and compute as Databricks' own tools do."""
 
 _STARTING = threading.Lock()
 
 
-def spark_session(conf: Mapping[str, str] | None = None) -> SparkSession:
-    """Take the session of this process, or start a local one that reads and writes Delta tables.
+def spark_session(settings: SparkSettings | Conf | None = None, *, remote: str = "") -> SparkSession:
+    """Take the session of this process, or start one that reads and writes Delta tables.
+
+    A session that runs already keeps its settings; those that the caller chose are set on it where that is possible.
 
     Args:
-        conf: Spark settings that go before the defaults.
+        settings: Layered settings, or those of the code alone.
+        remote: A Spark Connect server, as `sc://host:15002`; or `databricks` for Databricks Connect. By default
+            Spark runs where this process does.
 
     Returns:
-        A session in UTC.
+        The session. One that is started here is in UTC.
 
     Raises:
-        MissingExtraError: pyspark or Java is not installed.
-        ConfigError: Spark does not start with these settings.
+        MissingExtraError: pyspark, databricks-connect or Java is not installed.
+        ConfigError: Spark does not start or connect, or runs already with another value of a setting that
+            can't change any more.
+
+    Examples:
+        >>> spark_session({"spark.sql.shuffle.partitions": 8}).range(3).count()  # doctest: +SKIP
+        3
     """
-    try:
-        from pyspark.errors import PySparkException
-        from pyspark.sql import SparkSession
-    except ModuleNotFoundError as error:
-        msg = 'Spark needs the package `pyspark`. Install it with: pip install "fuse-dagster[spark]"'
-        raise MissingExtraError(msg) from error
+    chosen = settings if isinstance(settings, SparkSettings) else SparkSettings(conf=settings or {})
     with _STARTING:
-        if SparkSession.getActiveSession() is None:
-            _find_java()
-        builder = SparkSession.builder
-        for name, value in (_local() | dict(conf or {})).items():
-            builder = builder.config(name, value)
-        try:
-            return builder.getOrCreate()
-        except PySparkException as error:
-            msg = (
-                f"Spark does not start: {first_line(error)}. Spark 4 needs Java 17 or newer, and its settings be right."
-            )
-            raise ConfigError(msg) from error
+        if not remote:
+            return _in_process(chosen)
+        if remote == DATABRICKS:
+            return _databricks(chosen)
+        return _connect(chosen, remote)
 
 
-def _local() -> dict[str, str]:
-    scratch = _scratch()
-    return {
-        "spark.app.name": "fuse_dagster",
-        "spark.master": "local[2]",
-        "spark.jars.packages": DELTA,
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.shuffle.partitions": "2",
-        "spark.databricks.delta.snapshotPartitions": "2",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "ERROR",
-        "spark.driver.memory": "2g",
-        "spark.driver.host": "localhost",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-        "spark.driver.extraJavaOptions": f"-Dderby.system.home={scratch / 'derby'}",
-    }
+def _in_process(settings: SparkSettings) -> SparkSession:
+    kind = _pyspark().SparkSession
+    running = kind.getActiveSession()
+    asked = settings.asked()
+    if running is None and not detect(settings.environ).manages_session:
+        _find_java()
+    builder = kind.builder
+    for name, setting in (asked if running is not None else settings.resolved()).items():
+        builder = builder.config(name, setting.value)
+    session = _started(builder, "Java 17 or newer has to be there, and each setting has to be a valid one")
+    _refuse_ignored(session, asked)
+    return session
 
 
-@cache
-def _scratch() -> Path:
-    folder = tempfile.mkdtemp(prefix="fuse_spark_")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+def _connect(settings: SparkSettings, remote: str) -> SparkSession:
+    if not remote.startswith("sc://"):
+        msg = f"`{shown('remote', remote)}` is no Spark Connect server. Valid: `sc://host:port`, `{DATABRICKS}`."
+        raise ConfigError(msg)
+    return _configured(_pyspark().SparkSession.builder.remote(remote), settings)
+
+
+def _databricks(settings: SparkSettings) -> SparkSession:
+    try:
+        from databricks.connect import DatabricksSession  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError as error:
+        msg = (
+            "Databricks Connect needs the package `databricks-connect`, which brings its own pyspark. "
+            "In an environment without pyspark, install it with: pip install databricks-connect fuse-dagster"
+        )
+        raise MissingExtraError(msg) from error
+    return _configured(DatabricksSession.builder, settings)
+
+
+def _configured(builder: Any, settings: SparkSettings) -> SparkSession:
+    """Connect; the server has its own master, jars and memory."""
+    served = SparkSettings(
+        conf=settings.conf,
+        profiles=settings.profiles,
+        profile=settings.profile,
+        environ=settings.environ,
+        environment=ENVIRONMENTS[DATABRICKS],
+    )
+    session = _started(builder, "the server has to run, and let this machine in")
+    for name, value in served.values().items():
+        session.conf.set(name, value)
+    return session
+
+
+def _started(builder: Any, needed: str) -> SparkSession:
+    from pyspark.errors import PySparkException
+
+    try:
+        session: SparkSession = builder.getOrCreate()
+    except (PySparkException, OSError, ValueError) as error:
+        msg = f"Spark does not start: {first_line(error)}. For it to start, {needed}."
+        raise ConfigError(msg) from error
+    return session
+
+
+def _refuse_ignored(session: SparkSession, asked: dict[str, Setting]) -> None:
+    ignored = [name for name, setting in asked.items() if session.conf.get(name, None) != setting.value]
+    if ignored:
+        msg = (
+            f"A Spark session runs already, and {listing(ignored)} can't change in it. Stop it with "
+            "`session.stop()` before, or leave these settings as they are."
+        )
+        raise ConfigError(msg)
+
+
+def _pyspark() -> Any:
+    try:
+        import pyspark.sql
+    except ModuleNotFoundError as error:
+        msg = f'Spark needs the package `{error.name}`. Install it with: pip install "fuse-dagster[spark]"'
+        raise MissingExtraError(msg) from error
+    return pyspark.sql
 
 
 def _find_java() -> None:
@@ -92,7 +136,7 @@ def _find_java() -> None:
     if (Path(home) / "bin" / "java").exists() if home else shutil.which("java"):
         return
     msg = (
-        "Spark needs Java 17 or newer, and no `java` is found. Install one, as by "
-        "`apt-get install default-jre-headless`, or set `JAVA_HOME` to where it lies."
+        f"Spark needs Java 17 or newer, and no `java` is found {f'below `JAVA_HOME` ({home})' if home else 'here'}. "
+        "Install one, as by `apt-get install default-jre-headless`, or set `JAVA_HOME` to where it lies."
     )
     raise MissingExtraError(msg)
