@@ -6,6 +6,7 @@ from fuse_dagster.tables.history.foreign import ForeignChange
 from fuse_dagster.tables.history.hashing import hash_keys
 from fuse_dagster.tables.history.inspecting import foreign_changes, known_snapshots
 from fuse_dagster.tables.history.reading import PointInTime, as_of, changes, current, numbered, point_in_time
+from fuse_dagster.tables.history.rebuilding import RebuildResult, rebuild
 from fuse_dagster.tables.history.retracting import retract
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.slices import Slice
@@ -18,6 +19,7 @@ __all__ = [
     "History",
     "Overwrite",
     "PointInTime",
+    "RebuildResult",
     "Slice",
     "Upsert",
     "WriteMode",
@@ -31,6 +33,7 @@ __all__ = [
     "known_snapshots",
     "numbered",
     "point_in_time",
+    "rebuild",
     "retract",
     "write",
 ]
