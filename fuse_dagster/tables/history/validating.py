@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fuse_dagster.tables.history.timeline import Shape
+from fuse_dagster.tables.history.timeline import UTC_MICROS, Shape
 from fuse_dagster.tables.samples import samples
 
 
@@ -40,7 +40,8 @@ def examine(versions: pl.DataFrame, shape: Shape) -> Found:
 
     def report(rows: pl.DataFrame, what: str) -> None:
         if rows.height:
-            problems.append(f"{rows.height} {what}: {samples(rows)}")
+            shown = rows.with_columns(pl.col(UTC_MICROS).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ"))
+            problems.append(f"{rows.height} {what}: {samples(shown)}")
 
     report(seen.filter(end < start), "versions end before they start")
     report(
