@@ -81,6 +81,7 @@ class HistoryOptions(AssetOptions, total=False):
     deletes: Any
     track: Sequence[str] | None
     ignore: Sequence[str]
+    overwrite_columns: Sequence[str]
     max_delete_fraction: float | None
     max_update_fraction: float | None
     allow_empty: bool

@@ -218,7 +218,8 @@ def tracked_columns(history: History, columns: Collection[str]) -> list[str]:
     if history.track is not None:
         return [name for name in columns if name in history.track]
     marks = pl.sql_expr(history.delete_when).meta.root_names() if history.delete_when else ()
-    roles = {history.effective_column, history.sequence_by, *history.keys, *history.reserved, *history.ignore, *marks}
+    untracked = {*history.ignore, *history.overwrite_columns, *history.reserved, *marks}
+    roles = {history.effective_column, history.sequence_by, *history.keys, *untracked}
     return [name for name in columns if name not in roles]
 
 

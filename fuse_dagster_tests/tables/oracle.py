@@ -19,14 +19,20 @@ def of_snapshots(snapshots: Mapping[Time, Mapping[Key, Value]]) -> set[Version]:
     return versions({key: [(at, snapshots[at].get(key, ABSENT)) for at in times] for key in keys})
 
 
+def said_last_in(snapshots: Mapping[Time, Mapping[Key, Value]]) -> dict[Key, Value]:
+    """Snapshots by time -> per key what the latest one says that has it."""
+    return {key: value for at in sorted(snapshots) for key, value in snapshots[at].items()}
+
+
 @dataclass(frozen=True)
 class Statement:
-    """One row of a feed of changes; a `value` of ABSENT is a delete."""
+    """One row of a feed of changes; a `value` of ABSENT is a delete; `note` is overwritten, not tracked."""
 
     key: Key
     at: Time
     value: Value
     sequence: int = 0
+    note: Value = None
 
 
 ABSENT = "<absent>"
@@ -40,6 +46,12 @@ def of_changes(statements: Iterable[Statement]) -> set[Version]:
         if known is None or one.sequence > known.sequence:
             said[one.key][one.at] = one
     return versions({key: [(at, by[at].value) for at in sorted(by)] for key, by in said.items()})
+
+
+def said_last_by(statements: Iterable[Statement]) -> dict[Key, Value]:
+    """Statements in any order -> per key the note of the one with the highest time and sequence that is no delete."""
+    in_order = sorted(statements, key=lambda s: (s.at, s.sequence))
+    return {s.key: s.note for s in in_order if s.value != ABSENT}
 
 
 def versions(said: Mapping[Key, list[tuple[Time, Value]]]) -> set[Version]:

@@ -7,19 +7,22 @@ case: any order of arrival folds the same statements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from fuse_dagster.core.errors import CorrectionError
 from fuse_dagster.tables.equality import same
 from fuse_dagster.tables.files import ROW
+from fuse_dagster.tables.history.overwriting import outdated, spread
+from fuse_dagster.tables.history.saying_last import hidden_by_deletes, values_said_last
+from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema, statements_of
 from fuse_dagster.tables.history.timeline import AT, Shape, current
 from fuse_dagster.tables.history.times import from_instants
 from fuse_dagster.tables.samples import KNOWN, samples
 
-SEQUENCE, DELETED = "__fuse_sequence", "__fuse_deleted"
+__all__ = ["DELETED", "SEQUENCE", "Columns", "Folded", "apply_changes", "fact_schema", "known_statements"]
+
 _BEGINS, _INSERTS, _ENDS = "__fuse_begins", "__fuse_inserts", "__fuse_ends"
 _KNOWN = "__fuse_known"
 _ORIGIN, _END = "__fuse_origin", "__fuse_end"
@@ -37,6 +40,7 @@ class Folded:
         inserted: Statements of the batch that begin a version where nothing held.
         updated: Statements of the batch that begin a version in place of another.
         closed: Deletes of the batch that end a version.
+        values: What the keys of the batch hold in overwritten columns from now on: a row per key.
     """
 
     removed: pl.Series
@@ -45,23 +49,7 @@ class Folded:
     inserted: int
     updated: int
     closed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Columns that statements are built from.
-
-    Attributes:
-        shape: Parts of the history's columns.
-        effective: Stored column with the statement's time, and the zone it is read in.
-        sequence: Stored column that orders statements at one time.
-        remember: Whether restatements are kept in memory.
-    """
-
-    shape: Shape
-    effective: tuple[str, str | None] | None
-    sequence: str | None
-    remember: bool = True
+    values: pl.DataFrame | None = None
 
 
 def apply_changes(
@@ -88,7 +76,24 @@ def apply_changes(
     merged = _merge(known, stated, shape, replaces=replaces)
     marked = _mark(merged, shape)
     versions = _fold(marked, columns)
-    return _difference(old, versions, marked, facts, columns)
+    done = _difference(old, versions, marked, statements_of(facts, shape), columns)
+    if not shape.overwritten:
+        return done
+    values = values_said_last(rows, facts, batch, columns, replaces=replaces)
+    hidden = hidden_by_deletes(values, rows, facts, batch, columns, merged=merged)
+    return _overwrite(done, rows, values, pl.concat([facts.clear(), done.facts, hidden], how="diagonal"), shape)
+
+
+def _overwrite(done: Folded, rows: pl.DataFrame, values: pl.DataFrame, facts: pl.DataFrame, shape: Shape) -> Folded:
+    """Give each version the values of its key; facts are statements where they do not say otherwise."""
+    old = outdated(rows.join(done.removed.to_frame(ROW), on=ROW, how="anti", maintain_order="left"), values, shape)
+    return replace(
+        done,
+        removed=pl.concat([done.removed, old[ROW]]),
+        added=pl.concat([spread(done.added, values, shape), old.select(done.added.columns)]),
+        facts=facts.with_columns(pl.col(SAID).fill_null(False)),
+        values=values,
+    )
 
 
 def known_statements(rows: pl.DataFrame, facts: pl.DataFrame, batch: pl.DataFrame, columns: Columns) -> pl.DataFrame:
@@ -149,7 +154,12 @@ def _recall(old: pl.DataFrame, facts: pl.DataFrame, batch: pl.DataFrame, columns
     shape = columns.shape
     keys = list(shape.keys)
     first = batch.group_by(keys).agg(pl.col(AT).min().alias("__fuse_first"))
-    wanted = facts.with_row_index("__fuse_order").join(first, on=keys).filter(pl.col(AT) >= pl.col("__fuse_first"))
+    wanted = (
+        statements_of(facts, shape)
+        .with_row_index("__fuse_order")
+        .join(first, on=keys)
+        .filter(pl.col(AT) >= pl.col("__fuse_first"))
+    )
     newest = wanted.sort("__fuse_order").unique([*keys, AT, SEQUENCE], keep="last")
     values = old.select(*shape.columns, shape.valid_from, shape.valid_to)
     start, end = pl.col(shape.valid_from), pl.col(shape.valid_to)
@@ -275,13 +285,3 @@ def _statement(columns: Columns) -> list[str]:
 
 def _tag(origin: int) -> pl.Expr:
     return pl.lit(origin, dtype=pl.Int8).alias(_ORIGIN)
-
-
-def fact_schema(business: Mapping[str, pl.DataType], columns: Columns) -> dict[str, pl.DataType]:
-    """Columns of a fact: the key, its time and sequence, and whether it is a delete."""
-    return {
-        **{key: business[key] for key in columns.shape.keys},
-        AT: pl.Datetime("us", "UTC"),
-        SEQUENCE: business[columns.sequence] if columns.sequence else pl.Int64(),
-        DELETED: pl.Boolean(),
-    }

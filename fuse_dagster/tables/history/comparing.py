@@ -20,17 +20,19 @@ class Comparison:
         rows: Per row of the snapshot, the number of the version of its key that held, or null.
         same: Per row of the snapshot, whether that version agrees in every tracked column; never null.
         gone: Versions of keys that are absent from the snapshot: keys and `ROW`.
+        settled: Per row of the snapshot, whether that version agrees in every overwritten column, too; never null.
     """
 
     held: pl.DataFrame
     rows: pl.Series
     same: pl.Series
     gone: pl.DataFrame
+    settled: pl.Series
 
     @property
     def is_empty(self) -> bool:
         """Whether the snapshot says what held anyway."""
-        return bool(self.same.all()) and self.held.height == len(self.rows)
+        return bool(self.same.all() and self.settled.all()) and self.held.height == len(self.rows)
 
     @property
     def inserted(self) -> int:
@@ -60,11 +62,13 @@ def compare(rows: Rows, batch: pl.DataFrame, at: dt.datetime, shape: Shape) -> C
     keys = list(shape.keys)
     held = rows.columns([*keys, shape.valid_from, shape.valid_to]).filter(shape.covering(at)).select(*keys, ROW)
     numbers = batch.select(keys).join(held, on=keys, how="left", maintain_order="left")[ROW]
-    same = numbers.is_not_null()
+    same = settled = numbers.is_not_null()
     if not held.is_empty():
         for name in shape.tracked:
             same = same & _agrees(rows.column(name).gather(numbers), batch[name])
-    return Comparison(held, numbers, same, _unmatched(held, numbers, rows.height))
+        for name in shape.overwritten:
+            settled = settled & _agrees(rows.column(name).gather(numbers), batch[name])
+    return Comparison(held, numbers, same, _unmatched(held, numbers, rows.height), settled)
 
 
 def _agrees(known: pl.Series, stated: pl.Series) -> pl.Series:

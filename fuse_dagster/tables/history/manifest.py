@@ -82,6 +82,7 @@ def declaration(mode: History, *, tracked: Sequence[str] | None) -> dict[str, An
         "timezone": mode.timezone,
         "track": None if tracked is None else sorted(tracked),
         "ignore": sorted(mode.ignore),
+        "overwrite_columns": sorted(mode.overwrite_columns) or None,
         "own": [mode.valid_from, mode.valid_to, mode.is_current],
         "durable_key": mode.durable_key,
         "surrogate_key": mode.surrogate_key,

@@ -14,6 +14,7 @@ from fuse_dagster.tables.files import FileRows, read_rows
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.hashing import with_hashed_keys
 from fuse_dagster.tables.history.manifest import Manifest
+from fuse_dagster.tables.history.other_files import reach_other_files
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.keys import refuse_bad_keys
 from fuse_dagster.tables.modes import History
@@ -85,10 +86,10 @@ def fit(
     typed, change = reconcile(batch, table, policy=mode.schema, own=mode.reserved)
     refuse_bad_keys(typed, mode.keys)
     business = {n: d for n, d in (change.after(table) if table else typed.schema).items() if n not in mode.reserved}
-    roles = {"track": mode.track or (), "ignore": mode.ignore}
+    roles = {"track": mode.track or (), "ignore": mode.ignore, "overwrite_columns": mode.overwrite_columns}
     for role, columns in roles.items():
         require(columns, pl.DataFrame(schema=business), role)
-    special = {*mode.keys, *mode.ignore, mode.effective_column, mode.sequence_by}
+    special = {*mode.keys, *mode.ignore, *mode.overwrite_columns, mode.effective_column, mode.sequence_by}
     tracked = mode.track if mode.track is not None else [name for name in business if name not in special]
     full = typed.select(
         (pl.col(name).cast(dtype) if name in typed.columns else pl.lit(None, dtype=dtype)).alias(name)
@@ -129,8 +130,9 @@ class Outcome:
         added: Version rows that come.
         manifest: What the table remembers from now on, without the facts.
         facts: Statements about single keys to remember.
-        ended: `ROW`, end and flag of version rows that stay but end.
+        ended: `ROW`, end and flag of version rows that stay but end; with overwritten columns where these change.
         beside: Per row of `added`, the number of the version row of its key, or null.
+        values: Keys and overwritten columns that versions outside of the rows at hand may not hold yet.
     """
 
     removed: pl.Series
@@ -139,6 +141,7 @@ class Outcome:
     facts: pl.DataFrame | None = None
     ended: pl.DataFrame | None = None
     beside: pl.Series | None = None
+    values: pl.DataFrame | None = None
 
 
 def commit(prepared: Prepared, rows: Rows, outcome: Outcome) -> Committed | None:
@@ -152,6 +155,9 @@ def commit(prepared: Prepared, rows: Rows, outcome: Outcome) -> Committed | None
     Returns:
         What landed; None where there was nothing to write.
     """
+    if outcome.values is not None and not outcome.values.is_empty() and isinstance(rows, FileRows):
+        rows, ended = reach_other_files(rows, outcome.values, outcome.ended, prepared.shape)
+        outcome = replace(outcome, ended=ended)
     view, manifest = prepared.view, outcome.manifest
     plan = Swap(
         rows,

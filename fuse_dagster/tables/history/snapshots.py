@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from fuse_dagster.tables.equality import same
 from fuse_dagster.tables.files import ROW
+from fuse_dagster.tables.history.overwriting import outdated, spread, values_of
 from fuse_dagster.tables.history.timeline import Shape, coalesce, current
 
 _NEW = "__fuse_new"
@@ -54,6 +55,8 @@ class Change:
         updated: Batch rows whose tracked values differ from what held before (or holds next).
         closed: Keys that held before and are absent now (or do not hold next).
         held: Keys that held before.
+        overwritten: Of the other rows read, those with other values in overwritten columns than their key has now.
+        values: What the keys of the batch hold in overwritten columns from now on: a row per key.
     """
 
     removed: pl.Series
@@ -62,10 +65,12 @@ class Change:
     updated: int
     closed: int
     held: int
+    overwritten: int = 0
+    values: pl.DataFrame | None = None
 
 
 def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, shape: Shape) -> Change:
-    """Replace the timeline on [at, until) by the batch.
+    """Replace the timeline on [at, until) by the batch, and overwrite what it says last.
 
     Args:
         rows: Version rows with `ROW`, at least all that reach `where.at`.
@@ -73,13 +78,40 @@ def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, sha
         where: The interval.
         shape: Parts of the columns.
     """
+    if not shape.overwritten:
+        return _replace_timeline(rows, batch, where, shape)
+    stated = _said_last(rows, batch, where, shape)
+    values = values_of(stated, shape)
+    change = _replace_timeline(rows, stated, where, shape)
+    old = outdated(rows.join(change.removed.to_frame(ROW), on=ROW, how="anti", maintain_order="left"), values, shape)
+    return replace(
+        change,
+        removed=pl.concat([change.removed, old[ROW]]),
+        added=pl.concat([spread(change.added, values, shape), old.drop(ROW).select(change.added.columns)]),
+        overwritten=old.height,
+        values=values,
+    )
+
+
+def _said_last(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, shape: Shape) -> pl.DataFrame:
+    """The batch, but with the values of a later snapshot for the keys that stand in one.
+
+    A key whose version ends after the next known snapshot's time, or never, stands in that snapshot or in a later one.
+    """
+    if where.until is None:
+        return batch
+    later = rows.filter(shape.reaching(where.until, touching=False))
+    return spread(batch, values_of(later, shape), shape)
+
+
+def _replace_timeline(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, shape: Shape) -> Change:
     held = rows.filter(shape.covering(where.at))
     diff = _compare(held, batch, shape)
     changed = diff.filter(~pl.col(_SAME))
     counts = _count(rows, batch, where, shape) if where.is_first else _turns(changed)
     counts["held"] = held.height
     if changed.is_empty():
-        return Change(changed[ROW], rows.drop(ROW).clear(), **counts)
+        return Change(changed[ROW], rows.drop(ROW).clear(), values=None, **counts)
     old = _touching(rows, changed, where, shape)
     stated = batch[changed[_NEW].drop_nulls()]
     pieces = pl.concat([*_around(old, where, shape), _as_versions(stated, where, shape, old)])
@@ -151,9 +183,10 @@ def _without_noops(old: pl.DataFrame, added: pl.DataFrame, counts: dict[str, int
     agree = same([pl.col(c) for c in shape.tracked], [pl.col(c + _SUFFIX) for c in shape.tracked])
     kept = untouched.filter(agree)
     if kept.is_empty():
-        return Change(old[ROW], added, **counts)
+        return Change(old[ROW], added, values=None, **counts)
     return Change(
         old.join(kept, on=ROW, how="anti")[ROW],
         added.join(kept, on=on, how="anti", nulls_equal=True),
+        values=None,
         **counts,
     )

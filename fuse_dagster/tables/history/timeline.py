@@ -28,6 +28,7 @@ class Shape:
         columns: The business columns, in the table's order, without those that the history adds.
         durable_key: Column with the hash of the business key, if declared.
         surrogate_key: Column with the hash of the business key and the start, if declared.
+        overwritten: Columns that hold, in every version of a key, what was said of it last.
     """
 
     keys: tuple[str, ...]
@@ -38,6 +39,7 @@ class Shape:
     columns: tuple[str, ...]
     durable_key: str | None = None
     surrogate_key: str | None = None
+    overwritten: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, mode: History, columns: Sequence[str], tracked: Sequence[str]) -> Shape:
@@ -51,6 +53,7 @@ class Shape:
             tuple(columns),
             durable_key=mode.durable_key,
             surrogate_key=mode.surrogate_key,
+            overwritten=tuple(mode.overwrite_columns),
         )
 
     @property

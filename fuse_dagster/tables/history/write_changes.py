@@ -12,6 +12,7 @@ from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, apply_changes, fact_schema
 from fuse_dagster.tables.history.late import without_late
 from fuse_dagster.tables.history.manifest import moment
+from fuse_dagster.tables.history.overwriting import unsettled
 from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
 from fuse_dagster.tables.history.timeline import AT
 from fuse_dagster.tables.history.times import to_instant, to_instants
@@ -64,7 +65,10 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     if timely.is_empty():
         return None, Tally(rejected=rejected, duplicates=duplicates)
     done = apply_changes(of_keys, facts, timely, columns, replaces=mode.replaces)
-    committed = commit(prepared, rows, Outcome(done.removed, done.added, prepared.manifest, facts=done.facts))
+    values = None if done.values is None else unsettled(of_keys, done.values, prepared.shape)
+    committed = commit(
+        prepared, rows, Outcome(done.removed, done.added, prepared.manifest, facts=done.facts, values=values)
+    )
     return committed, Tally(
         inserted=done.inserted,
         updated=done.updated,
@@ -134,7 +138,7 @@ def _sequence(prepared: Prepared) -> pl.Series:
 
 def _unique(statements: pl.DataFrame, mode: History, prepared: Prepared) -> tuple[pl.DataFrame, int]:
     """One row per key, time and sequence; the values of a delete do not matter."""
-    tracked = prepared.shape.tracked
+    tracked = (*prepared.shape.tracked, *prepared.shape.overwritten)
     compared = statements.with_columns(pl.when(~pl.col(DELETED)).then(pl.col(name)).alias(name) for name in tracked)
     remedy = (
         "Such rows say two things of one key at one time: order them by `sequence_by`"

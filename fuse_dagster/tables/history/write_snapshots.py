@@ -16,6 +16,7 @@ from fuse_dagster.tables.history.extending import extend
 from fuse_dagster.tables.history.guard import absences, absences_in_order, guard_deletes, guard_updates
 from fuse_dagster.tables.history.late import Timed, timely
 from fuse_dagster.tables.history.manifest import Manifest, Snapshot, micros, moment
+from fuse_dagster.tables.history.overwriting import unsettled
 from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
 from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot
 from fuse_dagster.tables.history.times import to_instant, to_instants
@@ -54,7 +55,7 @@ def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -
     """One snapshot, the usual case: columns are compared one by one, and in order no version row is read whole."""
     ((at, frame),) = snapshots
     mode, shape = prepared.mode, prepared.shape
-    unique, duplicates = collapse(frame, shape.keys, shape.tracked)
+    unique, duplicates = collapse(frame, shape.keys, (*shape.tracked, *shape.overwritten))
     where = _interval(prepared.manifest, at)
     _refuse_lost_columns(prepared, prepared.manifest, at)
     compared = compare(rows, unique, at, shape)
@@ -67,10 +68,12 @@ def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -
     if where.is_last:
         guard_deletes(absences_in_order(compared, where, shape), unique, where, shape, mode=mode)
         guard_updates(compared.updated, compared.held.height, where, mode=mode)
-        return extend(compared, unique, where, shape, remembered), _tally(compared, duplicates)
-    change = _change(prepared, versions(prepared, rows), unique, where)
+        return extend(compared, rows, unique, where, shape, remembered=remembered), _tally(compared, duplicates)
+    before = versions(prepared, rows)
+    change = _change(prepared, before, unique, where)
     tally = replace(_tally(change, duplicates), deleted=max(0, len(change.removed) - change.added.height))
-    return Outcome(change.removed, change.added, remembered), tally
+    values = None if change.values is None else unsettled(before, change.values, shape)
+    return Outcome(change.removed, change.added, remembered, values=values), tally
 
 
 def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -> tuple[Outcome, Tally]:
@@ -78,19 +81,22 @@ def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed
     shape, manifest, tally = prepared.shape, prepared.manifest, Tally()
     state = before = versions(prepared, rows)
     fresh = number = state.height
+    said: list[pl.DataFrame] = []
     for at, frame in snapshots:
-        unique, duplicates = collapse(frame, shape.keys, shape.tracked)
+        unique, duplicates = collapse(frame, shape.keys, (*shape.tracked, *shape.overwritten))
         _refuse_lost_columns(prepared, manifest, at)
         change = _change(prepared, state, unique, _interval(manifest, at))
         manifest = manifest.with_snapshot(_stamp(prepared, at))
         state = _step(state, change, number)
         number += change.added.height
         tally = tally + _tally(change, duplicates)
+        said += [change.values] if change.values is not None else []
     gone = before.select(ROW).join(state.select(ROW), on=ROW, how="anti")[ROW]
     come = state.filter(pl.col(ROW) >= fresh).drop(ROW)
     if prepared.mode.restatements == "forget" and gone.is_empty() and come.is_empty() and prepared.view.exists:
         manifest = prepared.manifest
-    return Outcome(gone, come, manifest), replace(tally, deleted=max(0, len(gone) - come.height))
+    values = unsettled(before, pl.concat(said).unique(shape.keys, keep="last"), shape) if said else None
+    return Outcome(gone, come, manifest, values=values), replace(tally, deleted=max(0, len(gone) - come.height))
 
 
 def _change(prepared: Prepared, state: pl.DataFrame, batch: pl.DataFrame, where: Interval) -> Change:

@@ -35,6 +35,8 @@ class History:
         deletes: What a key's absence from a snapshot means. `close` ends it; `ignore` leaves it as it is.
         track: Columns whose changes make a version; by default all that are neither key, time, sequence nor ignored.
         ignore: Columns stored but not tracked: they hold the value of the version's earliest statement.
+        overwrite_columns: Columns stored but not tracked that hold, in every version of a key, the value with the
+            greatest effective time (type 1), as a corrected spelling or a current owner.
         max_delete_fraction: Highest share of the neighbouring snapshot's keys that a snapshot may leave out, 0 to 1;
             None turns the guard off.
         max_update_fraction: Highest share of the previous snapshot's keys whose tracked values a snapshot may change,
@@ -71,6 +73,7 @@ class History:
     deletes: Deletes = "close"
     track: Sequence[str] | None = None
     ignore: Sequence[str] = ()
+    overwrite_columns: Sequence[str] = ()
     max_delete_fraction: float | None = 0.5
     max_update_fraction: float | None = None
     allow_empty: bool = False
@@ -87,7 +90,7 @@ class History:
 
     def __post_init__(self) -> None:
         """Check the declaration; all problems are reported at once."""
-        for name in ("keys", "ignore", *(["track"] if self.track is not None else [])):
+        for name in ("keys", "ignore", "overwrite_columns", *(["track"] if self.track is not None else [])):
             set_names(self, name)
         problems = [
             *wrong_keys(self.keys),
@@ -127,13 +130,15 @@ class History:
                 yield f"`{role}` names `{column}`, which is already in `{used[column]}`; a column has one role"
             elif column is not None:
                 used[column] = role
-        for role in ("track", "ignore"):
-            for column in getattr(self, role) or ():
-                if column in used:
+        for role in ("track", "ignore", "overwrite_columns"):
+            for column in dict.fromkeys(getattr(self, role) or ()):
+                if used.get(column) in ("track", "ignore"):
+                    yield f"`{column}` is both in `{used[column]}` and in `{role}`; leave it in one"
+                elif column in used:
                     yield f"`{role}` names `{column}`, which is already in `{used[column]}`; a column has one role"
-                elif role == "ignore" and column in (self.track or ()):
-                    yield f"`{column}` is both in `track` and in `ignore`; leave it in one"
-        for column in {*used, *(self.track or ()), *self.ignore} & set(self.reserved):
+                else:
+                    used[column] = role
+        for column in used.keys() & set(self.reserved):
             yield f"`{column}` is a column that the history adds; rename yours, or set {', '.join(_OWN)}"
 
     def _wrong_source(self) -> Iterable[str]:
