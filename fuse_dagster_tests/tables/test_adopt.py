@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -450,3 +451,20 @@ def test_masked_values_stay_out_of_the_message(table: str) -> None:
     with pytest.raises(TableStateError, match=r"v=\*\*\*") as refused:
         adopt(table, MODE, masked=["v", "k"])
     assert "4711" not in str(refused.value)
+
+
+def test_overwritten_columns_hold_the_latest_value(table: str) -> None:
+    write_deltalake(table, GOOD.with_columns(owner=pl.Series(["old", "new", "b"])))
+    mode = History(keys=["k"], overwrite_columns=["owner"])
+    adopt(table, mode)
+    assert pl.read_delta(table).sort("k", "valid_from")["owner"].to_list() == ["new", "new", "b"]
+
+
+def test_of_two_who_adopt_one_table_one_does(table: str) -> None:
+    write_deltalake(table, GOOD)
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [pool.submit(adopt, table, MODE) for _ in range(2)]
+        errors = [task.exception() for task in tasks]
+    (refused,) = [error for error in errors if error is not None]
+    assert "a history of ours already" in str(refused)
+    assert DeltaTable(table).version() == 1

@@ -19,6 +19,7 @@ from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, fact
 from fuse_dagster.tables.history.converting import Closed, Layout, convert
 from fuse_dagster.tables.history.hashing import with_hashed_keys
 from fuse_dagster.tables.history.manifest import Manifest, Snapshot, declaration, micros
+from fuse_dagster.tables.history.overwriting import spread, values_of
 from fuse_dagster.tables.history.plan import Prepared, fit
 from fuse_dagster.tables.history.settling import changes_columns, settle
 from fuse_dagster.tables.history.timeline import AT, Shape, coalesce, current
@@ -93,7 +94,8 @@ def adopt(
 
     All rows are checked first, and all kinds of problem are raised together, with counts and samples: null keys, starts
     that are null or no times, versions that are empty, reversed, doubled or overlap, keys with several open versions,
-    flags that contradict the end. Gaps are allowed. Touching versions that say the same become one. Then the table is
+    flags that contradict the end. Gaps are allowed. Touching versions that say the same become one, and
+    `overwrite_columns` hold the value of each key's latest version. Then the table is
     written anew, in one commit, with the names and types of the declaration; NOT NULL and comments stay.
 
     **What counts as known afterwards.** For snapshots, every distinct start and end in the table, also of versions that
@@ -189,7 +191,10 @@ def _take(view: TableView, mode: History, layout: Layout) -> _Taken:
     if problems:
         raise _refusal(view, problems)
     names = layout.columns(found.columns, mode)
-    rows = with_hashed_keys(coalesce(versions.with_columns(current(shape)), shape), shape)
+    joined = coalesce(versions.with_columns(current(shape)), shape)
+    if shape.overwritten:
+        joined = spread(joined, values_of(joined.sort(shape.valid_from, descending=True), shape), shape)
+    rows = with_hashed_keys(joined, shape)
     _refuse_other_hashes(view, found, names, rows, shape)
     order = [*(name for name in names if name in rows.columns), *(n for n in rows.columns if n not in names)]
     rows = rows.select(order)
