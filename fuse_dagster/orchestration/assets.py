@@ -88,6 +88,7 @@ class HistoryOptions(AssetOptions, total=False):
     restatements: Any
     on_correction: Any
     late: Any
+    missing_column: Any
     timezone: str | None
     schema: Any
     valid_from: str

@@ -63,3 +63,27 @@ def versions(said: Mapping[Key, list[tuple[Time, Value]]]) -> set[Version]:
             if value != ABSENT:
                 result.add((key, value, at, until))
     return result
+
+
+Row = Mapping[str, Value]
+
+
+def of_partial_snapshots(
+    snapshots: Mapping[Time, tuple[frozenset[str], Mapping[Key, Row]]], columns: Iterable[str], *, carry: bool
+) -> set[Version]:
+    """Snapshots by time, each with the columns it brings and its rows -> versions, values in the order of `columns`.
+
+    A column that a snapshot does not bring is null; or, carried, what it was for the key in the snapshot before.
+    """
+    names, whole, before = list(columns), {}, {}
+    for at in sorted(snapshots):
+        brought, rows = snapshots[at]
+        before = {
+            key: {
+                name: row[name] if name in brought else before.get(key, {}).get(name) if carry else None
+                for name in names
+            }
+            for key, row in rows.items()
+        }
+        whole[at] = {key: tuple(row[name] for name in names) for key, row in before.items()}
+    return of_snapshots(whole)

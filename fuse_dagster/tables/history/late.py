@@ -9,6 +9,7 @@ import polars as pl
 
 from fuse_dagster.core.errors import TimeValueError
 from fuse_dagster.tables.equality import same
+from fuse_dagster.tables.history.carrying import carried
 from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, known_statements
 from fuse_dagster.tables.history.comparing import compare
 from fuse_dagster.tables.history.manifest import micros, moment
@@ -62,7 +63,7 @@ def _is_known(prepared: Prepared, rows: Rows, at: dt.datetime, frame: pl.DataFra
         return False
     shape = prepared.shape
     unique, _ = collapse(frame, shape.keys, shape.tracked)
-    return compare(rows, unique, at, shape).is_empty
+    return compare(rows, carried(prepared, rows, unique, at), at, shape).is_empty
 
 
 def without_late(

@@ -68,6 +68,11 @@ class Change:
     overwritten: int = 0
     values: pl.DataFrame | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether every version stays as it is."""
+        return self.removed.is_empty() and self.added.is_empty()
+
 
 def apply_snapshot(rows: pl.DataFrame, batch: pl.DataFrame, where: Interval, shape: Shape) -> Change:
     """Replace the timeline on [at, until) by the batch, and overwrite what it says last.

@@ -39,7 +39,8 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     """
     deleted = _deletes(batch, mode)
     prepared = prepare(view, batch, mode)
-    refuse_missing(prepared.change.missing, "the batch")
+    if mode.missing_column == "error":
+        refuse_missing(prepared.change.missing, "the batch")
     columns = Columns(
         prepared.shape,
         None if mode.effective_column is None else (mode.effective_column, mode.timezone),

@@ -10,7 +10,8 @@ import polars as pl
 
 from fuse_dagster.core.errors import CorrectionError, DeleteGuardError, SchemaError, TimeValueError
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.files import ROW, FileRows
+from fuse_dagster.tables.files import FileRows
+from fuse_dagster.tables.history.carrying import Following, apply_rippling, carried, ripples, step
 from fuse_dagster.tables.history.comparing import Comparison, compare
 from fuse_dagster.tables.history.extending import extend
 from fuse_dagster.tables.history.guard import absences, absences_in_order, guard_deletes, guard_updates
@@ -18,10 +19,11 @@ from fuse_dagster.tables.history.late import Timed, timely
 from fuse_dagster.tables.history.manifest import Manifest, Snapshot, micros, moment
 from fuse_dagster.tables.history.overwriting import unsettled
 from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
-from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot
+from fuse_dagster.tables.history.snapshots import Change, Interval
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
 from fuse_dagster.tables.modes import History
+from fuse_dagster.tables.rows import ROW, MemoryRows
 from fuse_dagster.tables.samples import samples
 from fuse_dagster.tables.schema import refuse_missing, require
 from fuse_dagster.tables.tally import Tally
@@ -58,6 +60,7 @@ def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -
     unique, duplicates = collapse(frame, shape.keys, (*shape.tracked, *shape.overwritten))
     where = _interval(prepared.manifest, at)
     _refuse_lost_columns(prepared, prepared.manifest, at)
+    unique = carried(prepared, rows, unique, at)
     compared = compare(rows, unique, at, shape)
     remembered = prepared.manifest.with_snapshot(_stamp(prepared, at))
     if compared.is_empty:
@@ -70,7 +73,7 @@ def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -
         guard_updates(compared.updated, compared.held.height, where, mode=mode)
         return extend(compared, rows, unique, where, shape, remembered=remembered), _tally(compared, duplicates)
     before = versions(prepared, rows)
-    change = _change(prepared, before, unique, where)
+    change = _change(prepared, before, unique, where, ripples(prepared, prepared.manifest, at))
     tally = replace(_tally(change, duplicates), deleted=max(0, len(change.removed) - change.added.height))
     values = None if change.values is None else unsettled(before, change.values, shape)
     return Outcome(change.removed, change.added, remembered, values=values), tally
@@ -85,9 +88,10 @@ def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed
     for at, frame in snapshots:
         unique, duplicates = collapse(frame, shape.keys, (*shape.tracked, *shape.overwritten))
         _refuse_lost_columns(prepared, manifest, at)
-        change = _change(prepared, state, unique, _interval(manifest, at))
+        unique = carried(prepared, MemoryRows(rows.uri, state), unique, at)
+        change = _change(prepared, state, unique, _interval(manifest, at), ripples(prepared, manifest, at))
         manifest = manifest.with_snapshot(_stamp(prepared, at))
-        state = _step(state, change, number)
+        state = step(state, change, number)
         number += change.added.height
         tally = tally + _tally(change, duplicates)
         said += [change.values] if change.values is not None else []
@@ -99,11 +103,13 @@ def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed
     return Outcome(gone, come, manifest, values=values), replace(tally, deleted=max(0, len(gone) - come.height))
 
 
-def _change(prepared: Prepared, state: pl.DataFrame, batch: pl.DataFrame, where: Interval) -> Change:
+def _change(
+    prepared: Prepared, state: pl.DataFrame, batch: pl.DataFrame, where: Interval, then: Sequence[Following]
+) -> Change:
     """What one snapshot changes, if the guards and the declaration let it."""
     mode, shape = prepared.mode, prepared.shape
     guard_deletes(absences(state, batch, where, shape), batch, where, shape, mode=mode)
-    change = apply_snapshot(state, batch, where, shape)
+    change = apply_rippling(state, batch, where, then, shape)
     guard_updates(change.updated, change.held, where, mode=mode)
     if where.corrects and not mode.replaces and not (change.removed.is_empty() and change.added.is_empty()):
         raise CorrectionError(
@@ -133,15 +139,6 @@ def _tally(found: Change | Comparison, duplicates: int) -> Tally:
     return Tally(inserted=found.inserted, updated=found.updated, closed=found.closed, duplicates=duplicates)
 
 
-def _step(state: pl.DataFrame, change: Change, number: int) -> pl.DataFrame:
-    """The state after one snapshot; new rows are numbered from `number` on, past every row of a file."""
-    if change.removed.is_empty() and change.added.is_empty():
-        return state
-    numbers = pl.int_range(number, number + change.added.height, dtype=pl.Int64).alias(ROW)
-    stay = state.join(change.removed.to_frame(ROW), on=ROW, how="anti", maintain_order="left")
-    return pl.concat([stay, change.added.with_columns(numbers).select(state.columns)])
-
-
 def _by_time(prepared: Prepared) -> Iterator[Timed]:
     mode, batch = prepared.mode, prepared.batch
     if mode.effective_column is None:
@@ -166,7 +163,9 @@ def _refuse_empty(batch: pl.DataFrame, mode: History) -> None:
 
 
 def _refuse_lost_columns(prepared: Prepared, manifest: Manifest, at: dt.datetime) -> None:
-    """A column must not vanish as time goes on, in whatever order the snapshots arrive."""
+    """A column must not vanish as time goes on, in whatever order snapshots arrive, unless it is said that it may."""
+    if prepared.mode.missing_column != "error":
+        return
     stamp, named = micros(at), set(prepared.named)
     earlier = {name for s in manifest.snapshots if s.at < stamp for name in s.columns}
     refuse_missing(sorted(earlier - named), f"the snapshot of {at.isoformat()}")

@@ -16,6 +16,7 @@ Deletes = Literal["close", "ignore"]
 Restatements = Literal["remember", "forget"]
 OnCorrection = Literal["replace", "error"]
 Late = Literal["splice", "ignore", "error"]
+MissingColumn = Literal["error", "null", "carry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,9 @@ class History:
         late: What becomes of what speaks of a time before what is known: `splice` puts it in its place; `ignore` leaves
             it out and counts its rows as `rejected`; `error` refuses the batch. A snapshot is late before the last
             known one, a row of a feed before the last known statement of its key. What is said again is never late.
+        missing_column: What it means where a batch lacks a column that earlier ones had: an `error`, because it mostly
+            is a broken extract; `null`: its values are null from then on; `carry`, for snapshots: they are what they
+            were just before. Before a column first appeared, its absence is no matter.
         timezone: IANA zone of naive times and of dates. Naive times without it are errors; dates default to UTC.
         schema: `evolve` adds new columns; `strict` refuses them.
         valid_from: Name of the column with the inclusive start, UTC, microseconds.
@@ -80,6 +84,7 @@ class History:
     restatements: Restatements = "remember"
     on_correction: OnCorrection | None = None
     late: Late = "splice"
+    missing_column: MissingColumn = "error"
     timezone: str | None = None
     schema: SchemaPolicy = "evolve"
     valid_from: str = "valid_from"
@@ -96,10 +101,11 @@ class History:
             *wrong_keys(self.keys),
             *wrong_choices(
                 self, source=Source, deletes=Deletes, restatements=Restatements, schema=SchemaPolicy,
-                on_correction=OnCorrection | None, late=Late,
+                on_correction=OnCorrection | None, late=Late, missing_column=MissingColumn,
             ),
             *self._wrong_columns(),
             *self._wrong_source(),
+            *self._wrong_missing(),
             *self._wrong_times(),
         ]  # fmt: skip
         raise_problems("History", problems)
@@ -151,6 +157,14 @@ class History:
             for name in ("sequence_by", "delete_when"):
                 if getattr(self, name) is not None:
                     yield f'`{name}` orders or marks single statements; it goes with `source="changes"`'
+
+    def _wrong_missing(self) -> Iterable[str]:
+        if self.missing_column == "carry" and self.states_changes:
+            yield (
+                '`missing_column="carry"` takes a column from the whole snapshot before, and this source has none: '
+                "which statement came before one changes with each late row. Bring the column, or declare "
+                '`missing_column="null"`'
+            )
 
     def _wrong_times(self) -> Iterable[str]:
         if self.effective_at is not None and self.effective_column is not None:
