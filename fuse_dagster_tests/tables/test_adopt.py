@@ -460,6 +460,22 @@ def test_overwritten_columns_hold_the_latest_value(table: str) -> None:
     assert pl.read_delta(table).sort("k", "valid_from")["owner"].to_list() == ["new", "new", "b"]
 
 
+def test_an_adopted_feed_may_overwrite_columns(table: str) -> None:
+    versions = split([("a", 1, 0, None)], 4)
+    found = pl.DataFrame(
+        [(k, v, "new" if a else "old", utc(a), utc(a), b and utc(b)) for k, v, a, b in versions],
+        schema=["k", "v", "owner", "at", "valid_from", "valid_to"],
+        orient="row",
+    ).with_columns(pl.col("at", "valid_from", "valid_to").cast(pl.Datetime("us", "UTC")))
+    write_deltalake(table, found)
+    mode = History(keys=["k"], source="changes", effective_column="at", overwrite_columns=["owner"])
+    assert adopt(table, mode).coalesced == 1
+    late = pl.DataFrame({"k": ["a"], "v": [2], "owner": ["late"], "at": [utc(2)]})
+    write(table, late, mode)
+    rows = pl.read_delta(table).sort("valid_from").select("v", "owner", pl.col("valid_from").dt.day()).rows()
+    assert rows == [(1, "new", 1), (2, "new", 3), (1, "new", 5)]
+
+
 def test_of_two_who_adopt_one_table_one_does(table: str) -> None:
     write_deltalake(table, GOOD)
     with ThreadPoolExecutor(2) as pool:

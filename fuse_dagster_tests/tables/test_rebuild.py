@@ -223,6 +223,26 @@ def test_frames_with_an_effective_column(tmp_path: Path) -> None:
         rebuild(tmp_path / "t", [batch(1)], mode)
 
 
+def test_what_was_said_last_of_deleted_keys_is_rebuilt(tmp_path: Path) -> None:
+    mode = History(
+        keys=["k"],
+        source="changes",
+        effective_column="at",
+        delete_when="gone",
+        ignore=["gone"],
+        overwrite_columns=["o"],
+    )
+    schema = {"k": pl.String, "v": pl.Int64, "o": pl.String, "gone": pl.Boolean, "at": pl.Datetime("us", "UTC")}
+    said = [("a", 1, "x", False, 1), ("a", None, None, True, 2), ("b", 1, "x", False, 3), ("b", 1, "y", False, 4)]
+    frames = [pl.DataFrame([(*row, moment(at))], schema=schema, orient="row") for *row, at in said]
+    for frame in frames:
+        write(tmp_path / "t", frame, mode)
+    assert rebuild(tmp_path / "t", frames, mode).version is None
+    lose_memory(str(tmp_path / "t"))
+    assert rebuild(tmp_path / "t", reversed(frames), mode).is_equal
+    assert rebuild(tmp_path / "t", frames, mode).version is None
+
+
 def test_batches_that_cannot_be_placed_are_refused(table: str) -> None:
     with pytest.raises(ConfigError, match="batch 2 is a `DataFrame` without a time"):
         rebuild(table, [batch(1), batch(2)[1]], MODE)

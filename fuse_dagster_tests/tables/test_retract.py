@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -123,3 +124,28 @@ def test_another_declaration_is_refused(tmp_path: Path) -> None:
     apply(tmp_path / "t", 1, a=1)
     with pytest.raises(ConfigError, match="another declaration"):
         retract(tmp_path / "t", dt.date(2024, 1, 1), History(keys=["v"]))
+
+
+def test_what_later_snapshots_carried_over_is_undone_with_it(tmp_path: Path) -> None:
+    def carrying(day: int) -> History:
+        return History(keys=["k"], effective_at=dt.date(2024, 1, day), missing_column="carry")
+
+    table = tmp_path / "t"
+    for day, v in ((1, 1), (2, 2)):
+        write(table, pl.DataFrame({"k": ["a"], "w": [0], "v": [v]}), carrying(day))
+    write(table, pl.DataFrame({"k": ["a"], "w": [7]}), carrying(3))
+    retract(table, dt.date(2024, 1, 2), History(keys=["k"], missing_column="carry"))
+    found = pl.read_delta(str(table)).sort("valid_from").select("w", "v", pl.col("valid_from").dt.day())
+    assert found.rows() == [(0, 1, 1), (7, 1, 3)]
+
+
+def test_a_snapshot_is_retracted_while_others_are_applied(tmp_path: Path) -> None:
+    table = tmp_path / "t"
+    for day in (1, 5):
+        apply(table, day, a=day)
+    with ThreadPoolExecutor(4) as pool:
+        tasks = [pool.submit(apply, table, day, a=day) for day in (2, 4, 6)]
+        tasks.append(pool.submit(retract, table, dt.date(2024, 1, 5), MODE))  # type: ignore[arg-type]
+        for task in tasks:
+            task.result()
+    assert timeline(table) == [("a", 1, 1, 2), ("a", 2, 2, 4), ("a", 4, 4, 6), ("a", 6, 6, None)]

@@ -15,17 +15,18 @@ from fuse_dagster.engines.local.reading import scan_opened
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.commit import APP_ID, LostRaceError, attempts
 from fuse_dagster.tables.equality import same_rows
-from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, fact_schema
 from fuse_dagster.tables.history.converting import Closed, Layout, convert
 from fuse_dagster.tables.history.hashing import with_hashed_keys
 from fuse_dagster.tables.history.manifest import Manifest, Snapshot, declaration, micros
 from fuse_dagster.tables.history.overwriting import spread, values_of
 from fuse_dagster.tables.history.plan import Prepared, fit
 from fuse_dagster.tables.history.settling import changes_columns, settle
+from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema
 from fuse_dagster.tables.history.timeline import AT, Shape, coalesce, current
 from fuse_dagster.tables.history.validating import Found, examine
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.samples import masking, samples
+from fuse_dagster.tables.schema import complete
 from fuse_dagster.tables.view import TableView, open_view, refuse_unsupported
 
 
@@ -193,7 +194,7 @@ def _take(view: TableView, mode: History, layout: Layout) -> _Taken:
     names = layout.columns(found.columns, mode)
     joined = coalesce(versions.with_columns(current(shape)), shape)
     if shape.overwritten:
-        joined = spread(joined, values_of(joined.sort(shape.valid_from, descending=True), shape), shape)
+        joined = spread(joined, values_of(versions.sort(shape.valid_from, descending=True), shape), shape)
     rows = with_hashed_keys(joined, shape)
     _refuse_other_hashes(view, found, names, rows, shape)
     order = [*(name for name in names if name in rows.columns), *(n for n in rows.columns if n not in names)]
@@ -244,12 +245,13 @@ def _facts(versions: pl.DataFrame, rows: pl.DataFrame, mode: History, shape: Sha
     if not mode.states_changes or mode.restatements == "forget":
         return pl.DataFrame(schema=schema)
     joined = versions.join(rows.select(*keys, shape.valid_from), on=[*keys, shape.valid_from], how="anti")
-    return joined.select(
-        *keys,
+    stated = joined.with_columns(
         pl.col(shape.valid_from).alias(AT),
         (pl.lit(None, dtype=schema[SEQUENCE]) if sequence is None else pl.col(sequence)).alias(SEQUENCE),
         pl.lit(False).alias(DELETED),
+        pl.lit(False).alias(SAID),  # only in the schema where columns are overwritten
     )
+    return complete(stated.select(name for name in stated.columns if name in schema), schema)
 
 
 def _report(found: pl.DataFrame, rows: pl.DataFrame, examined: Found, manifest: Manifest) -> AdoptReport:

@@ -13,10 +13,11 @@ import polars as pl
 from fuse_dagster.core.errors import ConfigError, TimeValueError
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.tables.commit import Committed, LostRaceError, attempts
+from fuse_dagster.tables.history.carrying import apply_rippling, ripples
 from fuse_dagster.tables.history.inspecting import open_history
 from fuse_dagster.tables.history.manifest import Snapshot, micros, moment
 from fuse_dagster.tables.history.plan import Outcome, candidates, commit, prepare, versions
-from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot
+from fuse_dagster.tables.history.snapshots import Change, Interval
 from fuse_dagster.tables.history.times import to_instant
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.view import TableView
@@ -37,8 +38,9 @@ def retract(
     where it was the first; and its time is forgotten. It may be the latest, the first or any between. The guards
     (`max_delete_fraction`, `max_update_fraction`, `allow_empty`) do not apply: what a bad snapshot did must be undone
     however much it was. A column that only this snapshot brought stays in the table, null everywhere. Two things depend
-    on what was applied once: the values of columns that are not tracked, and, where the snapshot was a correction,
-    what it corrected, which is not kept.
+    on what was applied once: the values of columns that are not tracked (`overwrite_columns` hold what was said last,
+    also by what was retracted), and, where the snapshot was a correction, what it corrected, which is not kept;
+    `rebuild` brings both back.
 
     Args:
         table: URI or path of a history of snapshots.
@@ -121,9 +123,9 @@ def _undo(view: TableView, at: dt.datetime, mode: History) -> tuple[Committed, C
     held = rows.clear() if before is None else rows.filter(shape.covering(since))
     said = held.select(shape.columns)
     where = Interval(at, None if after is None else moment(after.at), follows=before is not None, corrects=True)
-    change = apply_snapshot(rows, said, where, shape)
-    forgotten = tuple(snapshot for snapshot in manifest.snapshots if snapshot.at != stamp)
-    landed = commit(prepared, files, Outcome(change.removed, change.added, replace(manifest, snapshots=forgotten)))
+    left = replace(manifest, snapshots=tuple(snapshot for snapshot in manifest.snapshots if snapshot.at != stamp))
+    change = apply_rippling(rows, said, where, ripples(prepared, left, at), shape)
+    landed = commit(prepared, files, Outcome(change.removed, change.added, left))
     assert landed is not None, "what is remembered has changed, so there is something to commit"
     return landed, change, said.height
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from fuse_dagster.tables.equality import same_rows
-from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, fact_schema
+from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema, statements_of
 from fuse_dagster.tables.history.timeline import AT, Shape
 from fuse_dagster.tables.modes import History
 
@@ -36,14 +36,17 @@ def same_facts(left: pl.DataFrame, right: pl.DataFrame, rows: pl.DataFrame, shap
         rows: The version rows.
         shape: Parts of the columns.
     """
-    return same_rows(_telling(left, rows, shape), _telling(right, rows, shape))
+    if not same_rows(_telling(left, rows, shape), _telling(right, rows, shape)):
+        return False
+    return not shape.overwritten or same_rows(_said_last(left, shape), _said_last(right, shape))
 
 
 def _telling(facts: pl.DataFrame, rows: pl.DataFrame, shape: Shape) -> pl.DataFrame:
     """Per key and time the fact that is believed, unless a row shows as much."""
     keys = list(shape.keys)
     believed = (
-        facts.with_row_index(_ORDER)
+        statements_of(facts, shape)
+        .with_row_index(_ORDER)
         .sort(SEQUENCE, _ORDER, descending=True, nulls_last=True)
         .unique([*keys, AT], keep="first")
         .drop(_ORDER)
@@ -55,3 +58,9 @@ def _telling(facts: pl.DataFrame, rows: pl.DataFrame, shape: Shape) -> pl.DataFr
     unshown = begun.filter(pl.col(_SHOWN).is_null()).drop(_SHOWN)
     told = unshown.join(ends, on=[*keys, AT], how="left")
     return told.filter(pl.col(_SHOWN).is_null() | ~pl.col(DELETED) | pl.col(SEQUENCE).is_not_null()).drop(_SHOWN)
+
+
+def _said_last(facts: pl.DataFrame, shape: Shape) -> pl.DataFrame:
+    """Per key what was said last of overwritten columns, as far as memory keeps it."""
+    latest = facts.filter(SAID).with_row_index(_ORDER).sort(AT, SEQUENCE, _ORDER, descending=True, nulls_last=True)
+    return latest.unique(shape.keys, keep="first").drop(_ORDER)
