@@ -120,8 +120,12 @@ _SHIPPED_WITH_SPARK = (
     "org.xerial.snappy",
 )  # fmt: skip
 
-# Everything else may differ between platforms without changing a value.
-_EVERYWHERE = {"spark.sql.session.timeZone": "UTC"}
+# What changes values; everything else may differ between platforms. By default Spark writes timestamps as INT96, of
+# which other readers make nanoseconds: a `9999-12-31` that ends a version would come back as 2262.
+_EVERYWHERE = {
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.session.timeZone": "UTC",
+}
 
 # For tables of a few million rows on one machine. Two partitions rather than 200 (shuffles) and 50 (reading the log)
 # save seconds on each small query; batches of 10,000 rows would make a task of each.

@@ -12,6 +12,7 @@ from fuse_dagster.engines.local.frames import to_polars
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pyarrow as pa
     from polars.datatypes import DataTypeClass
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
@@ -101,10 +102,16 @@ def from_spark(frame: DataFrame) -> pl.DataFrame:
     )  # fmt: skip
     _refuse_variants(frame)
     try:
-        found = pl.DataFrame(frame.toArrow())
+        found = frame.toArrow()
     except on_data as error:
         msg = f"The rows can't be computed: {first_line(error)}."
         raise InputError(msg) from error
+    return from_arrow(found)
+
+
+def from_arrow(table: pa.Table) -> pl.DataFrame:
+    """Read an Arrow table that Spark made: its `timestamp` stands in the session's zone, ours in UTC."""
+    found = pl.DataFrame(table)
     return found.cast({name: _in_utc(dtype) for name, dtype in found.schema.items()})
 
 

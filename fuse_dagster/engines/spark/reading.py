@@ -48,7 +48,8 @@ def scan(
     if version is not None and timestamp is not None:
         msg = f"Give `version` or `timestamp`, not both (got `{version}` and `{timestamp}`)."
         raise ConfigError(msg)
-    commits = _commits(session, table)
+    # The whole log is read only where a time has to be looked up in it.
+    commits = _commits(session, table, newest_only=timestamp is None)
     newest = max(commits)
     wanted = newest
     if timestamp is not None:
@@ -65,7 +66,7 @@ def scan(
             raise TableStateError(msg)
         msg = (
             f"Version `{wanted}` of the Delta table at `{table}` has expired: its log or files were "
-            f"cleaned up. The oldest version left is `{_oldest(session, table, sorted(commits))}`."
+            f"cleaned up. The oldest version left is `{_oldest(session, table, sorted(_commits(session, table)))}`."
         )
         raise TableStateError(msg)
     narrowed = frame if where is None else frame.filter(where)
@@ -87,12 +88,13 @@ def quoted(name: str) -> str:
     return f"`{name.replace('`', '``')}`"
 
 
-def _commits(session: SparkSession, table: str | Path) -> dict[int, datetime]:
+def _commits(session: SparkSession, table: str | Path, *, newest_only: bool = False) -> dict[int, datetime]:
     """Version -> when it was committed, for all that the log still has."""
     from pyspark.errors import PySparkException
 
     try:
-        history = session.sql(f"DESCRIBE HISTORY delta.{quoted(str(table))}")
+        limit = " LIMIT 1" if newest_only else ""
+        history = session.sql(f"DESCRIBE HISTORY delta.{quoted(str(table))}{limit}")
         rows = history.selectExpr("version", "unix_micros(timestamp) AS micros").collect()
     except PySparkException as error:
         raise _unopened(table, error) from error
@@ -143,8 +145,10 @@ def _is_local(table: str | Path) -> bool:
 
 def _unopened(table: str | Path, error: Exception) -> TableNotFoundError | TableStateError:
     log = Path(urlsplit(str(table)).path) / "_delta_log"
-    reason = first_line(error)
-    missing = any(word in reason for word in ("NOT_FOUND", "MISSING_DELTA_TABLE", "PATH_DOES_NOT_EXIST", "DELTA_ONLY"))
+    reason = first_line(error).rstrip(".")
+    missing = any(
+        word in reason for word in ("NOT_FOUND", "MISSING_DELTA_TABLE", "PATH_DOES_NOT_EXIST", "DELTA_TABLE_ONLY")
+    )
     if missing and not (_is_local(table) and log.is_dir()):
         msg = f"There is no Delta table at `{table}`. Materialize the asset that writes it, or correct the path."
         return TableNotFoundError(msg)

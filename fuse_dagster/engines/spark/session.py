@@ -59,11 +59,13 @@ def _in_process(settings: SparkSettings) -> SparkSession:
     asked = settings.asked()
     if running is None and not detect(settings.environ).manages_session:
         _find_java()
+    if running is not None:
+        _refuse_fixed(running, asked)
     builder = kind.builder
     for name, setting in (asked if running is not None else settings.resolved()).items():
         builder = builder.config(name, setting.value)
     session = _started(builder, "Java 17 or newer has to be there, and each setting has to be a valid one")
-    _refuse_ignored(session, asked)
+    _refuse_fixed(session, asked)
     return session
 
 
@@ -96,8 +98,10 @@ def _configured(builder: Any, settings: SparkSettings) -> SparkSession:
         environment=ENVIRONMENTS[DATABRICKS],
     )
     session = _started(builder, "the server has to run, and let this machine in")
+    _refuse_fixed(session, served.asked())
     for name, value in served.values().items():
-        session.conf.set(name, value)
+        if session.conf.isModifiable(name):
+            session.conf.set(name, value)
     return session
 
 
@@ -112,14 +116,26 @@ def _started(builder: Any, needed: str) -> SparkSession:
     return session
 
 
-def _refuse_ignored(session: SparkSession, asked: dict[str, Setting]) -> None:
-    ignored = [name for name, setting in asked.items() if session.conf.get(name, None) != setting.value]
+def _refuse_fixed(session: SparkSession, asked: dict[str, Setting]) -> None:
+    """Raise where a setting that was chosen has another value in this session, and can't change any more."""
+    fixed = {name: setting.value for name, setting in asked.items() if not session.conf.isModifiable(name)}
+    ignored = [name for name, value in fixed.items() if _value(session, name) != value]
     if ignored:
         msg = (
-            f"A Spark session runs already, and {listing(ignored)} can't change in it. Stop it with "
-            "`session.stop()` before, or leave these settings as they are."
+            f"A Spark session runs already, and {listing(ignored)} can't change in it. Set them where it is started, "
+            "stop it with `session.stop()` before, or leave these settings as they are."
         )
         raise ConfigError(msg)
+
+
+def _value(session: SparkSession, name: str) -> str | None:
+    from pyspark.errors import PySparkAttributeError
+
+    try:
+        # A session takes any name that it doesn't know and hands it back; what counts is what its context began with.
+        return session.sparkContext.getConf().get(name)
+    except PySparkAttributeError:  # over Spark Connect there is no context
+        return session.conf.get(name, None)
 
 
 def _pyspark() -> Any:

@@ -53,7 +53,8 @@ def query(session: SparkSession, sql: str, tables: Mapping[str, object]) -> Data
         found = session.sql(text, **inputs)
         found.schema  # noqa: B018 - over Spark Connect, this is what resolves the names
     except PySparkException as error:
-        msg = f"The SQL failed: {first_line(error)}. Tables it can read: {listing(tables)}. The SQL is: {_shown(sql)}"
+        reason = first_line(error).rstrip(".")
+        msg = f"The SQL failed: {reason}. Tables it can read: {listing(tables)}. The SQL is: {_shown(sql)}"
         raise ConfigError(msg) from error
     return found
 
@@ -100,9 +101,10 @@ def _bind(tree: exp.Query, known: Mapping[str, str], sql: str) -> set[str]:
     for column in tree.find_all(exp.Column):
         column.set("db", None)
         column.set("catalog", None)
-    for call in tree.find_all(exp.Anonymous):
-        if call.name.lower() in _REACHING_OUT or call.name.lower().startswith("read_"):
-            msg = f"The SQL calls `{call.name}`, which reaches outside of its tables. The SQL is: {_shown(sql)}"
+    for call in tree.find_all(exp.Func):
+        name = (call.name if isinstance(call, exp.Anonymous) else call.sql_name()).lower()
+        if name in _REACHING_OUT or name.startswith("read_"):
+            msg = f"The SQL calls `{name}`, which reaches outside of its tables. The SQL is: {_shown(sql)}"
             raise ConfigError(msg)
     return used
 

@@ -39,7 +39,10 @@ def test_an_unknown_environment_is_an_error_with_a_suggestion() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ENVIRONMENTS) - {"local"}))
 def test_a_platform_keeps_its_master_jars_and_memory(name: str, tmp_path: Path) -> None:
-    assert platform_defaults(ENVIRONMENTS[name], scratch=tmp_path) == {"spark.sql.session.timeZone": "UTC"}
+    assert platform_defaults(ENVIRONMENTS[name], scratch=tmp_path) == {
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        "spark.sql.session.timeZone": "UTC",
+    }
 
 
 def test_a_local_session_has_delta_and_leaves_nothing_in_the_current_folder(tmp_path: Path) -> None:

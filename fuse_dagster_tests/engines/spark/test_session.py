@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,13 @@ def test_a_running_session_is_taken(spark: SparkSession) -> None:
     assert spark_session() is spark
     assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
     assert spark.conf.get("spark.sql.catalog.spark_catalog") == "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+
+
+def test_another_thread_is_given_the_same_session(spark: SparkSession) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(spark_session).result() is spark
+        with pytest.raises(ConfigError, match=r"`spark.driver.memory` can't change"):
+            pool.submit(spark_session, {"spark.driver.memory": "7g"}).result()
 
 
 def test_a_setting_that_can_change_changes_in_a_running_session(spark: SparkSession) -> None:

@@ -85,6 +85,7 @@ def test_the_explanation_shows_value_and_layer() -> None:
     lines = SparkSettings(conf={NAME: 8}, environ={}, environment=ENVIRONMENTS["databricks"]).explain().splitlines()
     assert [line.split() for line in lines] == [
         ["setting", "from", "value"],
+        ["spark.sql.parquet.outputTimestampType", "platform", "TIMESTAMP_MICROS"],
         ["spark.sql.session.timeZone", "platform", "UTC"],
         [NAME, "code", "8"],
     ]

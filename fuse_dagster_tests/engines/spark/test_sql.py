@@ -55,7 +55,8 @@ def test_both_engines_give_the_same_rows(spark: SparkSession, sql: str) -> None:
     ours = local.query(sql, TABLES)
     theirs = from_spark(query(spark, sql, TABLES))
     assert theirs.columns == ours.columns
-    assert_frame_equal(theirs, ours, check_row_order="order by" in sql.lower(), check_dtypes=False)
+    _, ordered, rest = sql.lower().rpartition("order by")
+    assert_frame_equal(theirs, ours, check_row_order=bool(ordered) and ")" not in rest, check_dtypes=False)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_both_engines_give_the_same_rows(spark: SparkSession, sql: str) -> None:
         ("SELECT * FROM nowhere", "reads `nowhere`.*Tables it can read: `silver.flights`, `carriers`"),
         ("SELECT * FROM flights", "reads `flights`"),
         ("SELECT nope FROM carriers", "UNRESOLVED_COLUMN.*nope"),
-        ("SELECT * FROM read_csv('/etc/passwd')", "reaches outside|reads"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "calls `read_csv`, which reaches outside"),
         ("SELECT * FROM '/etc/passwd'", "reads"),
         ("SELECT reflect('java.lang.System', 'getenv') AS x", "calls `reflect`, which reaches outside"),
         ("SELECT 1; SELECT 2", "One SELECT is expected"),
