@@ -81,6 +81,19 @@ class Ticket:
     write_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
+def refuse_history(view: TableView, mode: object) -> None:
+    """Refuse a history to every mode but its own.
+
+    Raises:
+        TableStateError: The table is a history.
+    """
+    if view.exists and view.table.transaction_version(APP_ID) is not None:
+        raise TableStateError(
+            f"`{view.uri}` is a history: rows written to it as {type(mode).__name__} would contradict what it "
+            "remembers. Write it with History, or move it away first"
+        )
+
+
 def next_ticket(view: TableView) -> Ticket:
     """The ticket of a commit that no other of our own may share a table version with."""
     last = view.table.transaction_version(APP_ID) if view.exists else None
@@ -112,10 +125,12 @@ def land(
         max_commit_retries=0 if alone else None,
         app_transactions=[Transaction(app, version) for app, version in ticket.transactions.items()] or None,
     )
+    if view.before_commit is not None:
+        view.before_commit()
     try:
         commit(properties)
     except (DeltaError, OSError, LostRaceError) as error:
-        newest, landed = _look_up(view, ticket.write_id, before, error)
+        newest, landed = look_up(view, ticket.write_id, before, error)
         if landed is not None:
             return landed
         if newest > before:
@@ -126,15 +141,30 @@ def land(
     return before + 1 if alone else view.version
 
 
-def _look_up(view: TableView, write_id: str, since: int, error: Exception) -> tuple[int, int | None]:
-    """The newest version, and the one in which this write landed after all; None where it did not."""
+def landed_as(now: TableView, write_id: str, since: int) -> int | None:
+    """The version in which a write landed, if it did.
+
+    Args:
+        now: The table, opened after the write.
+        write_id: Of its ticket. Spark's writer has no place for it but the user's metadata.
+        since: The version that it was planned on.
+    """
+    recent = now.table.history(now.version - since) if now.version > since else []
+    said = ((int(entry["version"]), entry.get(WRITE_ID) or entry.get("userMetadata")) for entry in recent)
+    return next((version for version, found in said if found == write_id), None)
+
+
+def look_up(view: TableView, write_id: str, since: int, error: Exception) -> tuple[int, int | None]:
+    """The newest version, and the one in which a write landed although it reported an error; None where it did not.
+
+    Raises:
+        OutcomeUnknownError: The log cannot be read.
+    """
     try:
         now = open_view(view.uri, view.storage_options)
-        recent = now.table.history(now.version - since) if now.version > since else []
+        return now.version, landed_as(now, write_id, since)
     except (TableStateError, DeltaError, OSError) as unreadable:
         raise OutcomeUnknownError(
             f"the commit to `{view.uri}` failed ({first_line(error)}) and its log cannot be read to see whether it "
             f"landed; once the store answers, look for `{write_id}` in the table's history before repeating"
         ) from unreadable
-    landed = (int(entry["version"]) for entry in recent if entry.get(WRITE_ID) == write_id)
-    return now.version, next(landed, None)

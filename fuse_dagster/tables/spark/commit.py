@@ -1,0 +1,205 @@
+"""The one commit of a write through Spark: a MERGE of planned rows, or one atomic write of all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from fuse_dagster.core.errors import TableStateError, first_line
+from fuse_dagster.engines.spark.frames import from_spark
+from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, landed_as, look_up
+from fuse_dagster.tables.spark.buckets import quoted
+from fuse_dagster.tables.spark.worker import DELETE, INSERT, OP
+from fuse_dagster.tables.view import TableView, open_view
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+
+_APP, _VERSION = "spark.databricks.delta.write.txnAppId", "spark.databricks.delta.write.txnVersion"
+_SAID = "spark.databricks.delta.commitInfo.userMetadata"
+# These settings belong to the session, which steps of one process may share.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class SparkTable:
+    """A table, and the session that reads and writes it.
+
+    Attributes:
+        session: Classic, Spark Connect or Databricks Connect.
+        view: The table at the version that is planned on.
+    """
+
+    session: SparkSession
+    view: TableView
+
+    @property
+    def sql_name(self) -> str:
+        """The table in Spark's SQL."""
+        return f"delta.{quoted(self.view.uri)}"
+
+    def schema(self) -> dict[str, pl.DataType]:
+        """Column names and polars types; empty where there is no table."""
+        return dict(from_spark(self.read().limit(0)).schema) if self.view.exists else {}
+
+    def read(self) -> DataFrame:
+        """Its rows, at the version of the view."""
+        return self.session.read.format("delta").option("versionAsOf", str(self.view.version)).load(self.view.uri)
+
+
+def merge(
+    table: SparkTable,
+    planned: DataFrame,
+    *,
+    identity: Sequence[str],
+    columns: Sequence[str],
+    reaching: str | None,
+    ticket: Ticket,
+    rows_total: int | None,
+) -> Committed:
+    """Land planned rows by one MERGE.
+
+    Args:
+        table: What was planned on.
+        planned: `OP` and the table's columns.
+        identity: Columns that tell the table's rows apart.
+        columns: All columns of the table.
+        reaching: SQL over the target, `t.`, that holds for every row that was planned over; files that cannot hold
+            one are skipped.
+        ticket: What the commit is known by.
+        rows_total: Rows of the table afterwards.
+
+    Raises:
+        LostRaceError: Another commit came first.
+        TableStateError: Spark failed; nothing was written.
+        OutcomeUnknownError: Spark failed and the log cannot be read.
+    """
+    view_name = f"fuse_dagster_{ticket.write_id}"
+    on = [f"t.{quoted(name)} = s.{quoted(name)}" for name in identity]
+    on += [f"s.{OP} <> '{INSERT}'", *([f"({reaching})"] if reaching else [])]
+    names = ", ".join(map(quoted, columns))
+    updates = ", ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in columns)
+    values = ", ".join(f"s.{quoted(name)}" for name in columns)
+    statement = " ".join([
+        f"MERGE INTO {table.sql_name} t USING {view_name} s ON {' AND '.join(on)}",
+        f"WHEN MATCHED AND s.{OP} = '{DELETE}' THEN DELETE",
+        f"WHEN MATCHED THEN UPDATE SET {updates}",
+        f"WHEN NOT MATCHED AND s.{OP} = '{INSERT}' THEN INSERT ({names}) VALUES ({values})",  # noqa: S608  # names are quoted, values our own
+    ])  # fmt: skip
+    planned.createOrReplaceTempView(view_name)
+    try:
+        with known_as(table.session, ticket), landing(table.view, ticket) as outcome:
+            outcome.skipped = not table.session.sql(statement).collect()
+    finally:
+        table.session.catalog.dropTempView(view_name)
+    return _committed(table.view, ticket, rows_total)
+
+
+def save(
+    table: SparkTable,
+    frame: DataFrame,
+    *,
+    mode: str,
+    ticket: Ticket,
+    rows_total: int | None,
+    options: Mapping[str, str] | None = None,
+    partition_by: Sequence[str] = (),
+) -> Committed:
+    """Land rows by one atomic write.
+
+    Args:
+        table: What was planned on.
+        frame: Rows x columns.
+        mode: `error` (make the table), `append` or `overwrite`.
+        ticket: What the commit is known by.
+        rows_total: Rows of the table afterwards; None where only Delta knows.
+        options: Of Delta's writer, as `overwriteSchema` or `replaceWhere`.
+        partition_by: Physical partition columns of a table that is made.
+
+    Raises:
+        LostRaceError: Another commit came first.
+        TableStateError: Spark failed; nothing was written.
+        OutcomeUnknownError: Spark failed and the log cannot be read.
+    """
+    writer: DataFrameWriter = frame.write.format("delta").mode(mode).option("userMetadata", ticket.write_id)
+    for app, version in ticket.transactions.items():
+        writer = writer.option("txnAppId", app).option("txnVersion", str(version))
+    for name, value in (options or {}).items():
+        writer = writer.option(name, value)
+    if partition_by:
+        writer = writer.partitionBy(*partition_by)
+    with landing(table.view, ticket):
+        writer.save(table.view.uri)
+    return _committed(table.view, ticket, rows_total)
+
+
+@contextmanager
+def known_as(session: SparkSession, ticket: Ticket) -> Iterator[None]:
+    """Have the statements inside commit under a ticket."""
+    settings = {_SAID: ticket.write_id}
+    for app, version in ticket.transactions.items():
+        settings |= {_APP: app, _VERSION: str(version)}
+    with _ONE_AT_A_TIME:
+        for name, value in settings.items():
+            session.conf.set(name, value)
+        try:
+            yield
+        finally:
+            for name in settings:
+                session.conf.unset(name)
+
+
+@dataclass(slots=True)
+class Landing:
+    """What a statement said of itself.
+
+    Attributes:
+        skipped: Whether Delta found the ticket's transaction in the log, and so did nothing.
+    """
+
+    skipped: bool = False
+
+
+@contextmanager
+def landing(view: TableView, ticket: Ticket) -> Iterator[Landing]:
+    """Find out what became of a commit.
+
+    Raises:
+        LostRaceError: It did not land because the table had changed.
+        TableStateError: It failed for another reason; nothing was written.
+        OutcomeUnknownError: It failed and the log could not be read.
+    """
+    from pyspark.errors import PySparkException
+
+    outcome = Landing()
+    try:
+        yield outcome
+    except PySparkException as error:
+        newest, version = look_up(view, ticket.write_id, view.version, error)
+        if version is None and newest > view.version:
+            raise LostRaceError from error
+        if version is None:
+            raise TableStateError(
+                f"writing to `{view.uri}` through Spark failed, and nothing was written: {first_line(error)}"
+            ) from error
+    if outcome.skipped:
+        raise LostRaceError
+
+
+def _committed(view: TableView, ticket: Ticket, rows_total: int | None) -> Committed:
+    now = open_view(view.uri, view.storage_options)
+    version = landed_as(now, ticket.write_id, view.version)
+    if version is None:
+        # Delta skips a write whose transaction is known, without a word.
+        raise LostRaceError
+    files = now.files() if now.version == version else None
+    before = view.files()
+    if files is None:
+        return Committed(version, rows_total=rows_total)
+    new = files.join(before.select("path"), on="path", how="anti")
+    return Committed(version, new.height, int(new["size_bytes"].sum()), rows_total or now.count_rows())

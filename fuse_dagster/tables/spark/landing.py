@@ -1,0 +1,92 @@
+"""From what the workers planned to one commit: a MERGE, or a write of the whole table where its columns change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from fuse_dagster.engines.spark.frames import to_spark
+from fuse_dagster.tables.commit import Committed, Ticket
+from fuse_dagster.tables.spark.buckets import Planned, quoted
+from fuse_dagster.tables.spark.commit import SparkTable, merge, save
+from fuse_dagster.tables.spark.fence import fenced
+from fuse_dagster.tables.spark.worker import DELETE, INSERT, OP
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to land.
+
+    Attributes:
+        planned: Rows that come, change or go.
+        identity: Columns that tell rows of the table apart.
+        schema: The table's columns and types afterwards.
+        new_columns: Whether they differ from those that are there.
+        reaching: SQL over the target, `t.`, true for every row that was planned over.
+    """
+
+    planned: Planned
+    identity: tuple[str, ...]
+    schema: Mapping[str, pl.DataType]
+    new_columns: bool
+    reaching: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row and no column changes."""
+        return not self.new_columns and not any(self.planned.operations.values())
+
+
+def land(table: SparkTable, change: Change, ticket: Ticket) -> Committed:
+    """Commit a change, on exactly the rows that it was planned on.
+
+    Args:
+        table: What was planned on.
+        change: What is to land; not empty, where the table exists.
+        ticket: What the commit is known by.
+
+    Raises:
+        LostRaceError: Another commit came first.
+        TableStateError: Spark failed; nothing was written.
+    """
+    rows = change.planned.rows(list(change.schema))
+    made = change.planned.operations
+    if not table.view.exists:
+        return save(table, rows.drop(OP), mode="error", ticket=ticket, rows_total=made.get(INSERT, 0))
+    total = table.view.count_rows() + made.get(INSERT, 0) - made.get(DELETE, 0)
+    if change.new_columns:
+        whole = _after(table, change, rows)
+        options = {"overwriteSchema": "true"}
+        return save(table, fenced(table, whole), mode="overwrite", ticket=ticket, rows_total=total, options=options)
+    return merge(
+        table,
+        fenced(table, rows),
+        identity=change.identity,
+        columns=list(change.schema),
+        reaching=change.reaching,
+        ticket=ticket,
+        rows_total=total,
+    )
+
+
+def _after(table: SparkTable, change: Change, rows: DataFrame) -> DataFrame:
+    """The whole table as it will be: a MERGE could add a column, but not widen one, and must do both alike."""
+    from pyspark.sql import functions as f
+
+    wanted = to_spark(table.session, pl.DataFrame(schema=dict(change.schema))).schema
+    held = table.read()
+    full = held.select(
+        *(
+            (f.col(quoted(c.name)) if c.name in held.columns else f.lit(None)).cast(c.dataType).alias(c.name)
+            for c in wanted.fields
+        )
+    )
+    planned_over = rows.filter(f.col(OP) != INSERT).select(*map(quoted, change.identity))
+    stay = full.join(planned_over, on=list(change.identity), how="left_anti")
+    return stay.unionByName(rows.filter(f.col(OP) != DELETE).drop(OP))
