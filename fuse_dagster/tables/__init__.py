@@ -8,6 +8,11 @@ from fuse_dagster.tables.history.inspecting import foreign_changes, known_snapsh
 from fuse_dagster.tables.history.reading import PointInTime, as_of, changes, current, numbered, point_in_time
 from fuse_dagster.tables.history.rebuilding import RebuildResult, rebuild
 from fuse_dagster.tables.history.retracting import retract
+from fuse_dagster.tables.maintaining.checkpointing import checkpoint
+from fuse_dagster.tables.maintaining.cleaning import vacuum
+from fuse_dagster.tables.maintaining.compacting import compact
+from fuse_dagster.tables.maintaining.maintain import maintain
+from fuse_dagster.tables.maintaining.reports import Checkpointed, Compaction, MaintenanceReport, Vacuumed
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.slices import Slice
 from fuse_dagster.tables.write import write
@@ -15,25 +20,33 @@ from fuse_dagster.tables.write import write
 __all__ = [
     "AdoptReport",
     "Append",
+    "Checkpointed",
+    "Compaction",
     "ForeignChange",
     "History",
+    "MaintenanceReport",
     "Overwrite",
     "PointInTime",
     "RebuildResult",
     "Slice",
     "Upsert",
+    "Vacuumed",
     "WriteMode",
     "WriteResult",
     "adopt",
     "as_of",
     "changes",
+    "checkpoint",
+    "compact",
     "current",
     "foreign_changes",
     "hash_keys",
     "known_snapshots",
+    "maintain",
     "numbered",
     "point_in_time",
     "rebuild",
     "retract",
+    "vacuum",
     "write",
 ]

@@ -88,6 +88,20 @@ class FileRows:
             return pl.DataFrame([self._kept[name][start:end] for name in self.schema]).with_columns(rows)
         return self._read(number, [*self.schema]).with_columns(rows)
 
+    def part(self, path: str, where: pl.Expr | None = None, names: Sequence[str] | None = None) -> pl.DataFrame:
+        """Rows of one file, without numbers; others are not held in memory.
+
+        Args:
+            path: The file, as the log names it.
+            where: Which rows; all by default.
+            names: Which columns; all by default.
+
+        Raises:
+            TableStateError: The file is gone, damaged, or not of the table's types.
+        """
+        schema = {name: self.schema[name] for name in names or self.schema}
+        return _read(self.view, path, schema, where)
+
     def files_with(self, numbers: Sequence[pl.Series]) -> Iterator[pl.DataFrame]:
         """All rows of each file that holds one of these, file by file."""
         return (self.file(number) for number in self.holding(numbers))
@@ -127,7 +141,7 @@ def _count(view: TableView, path: str) -> int:
         raise _unreadable(view, path, error) from error
 
 
-def _read(view: TableView, path: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _read(view: TableView, path: str, schema: Mapping[str, pl.DataType], where: pl.Expr | None = None) -> pl.DataFrame:
     try:
         found = _scan(view, path)
         have = found.collect_schema()
@@ -137,7 +151,8 @@ def _read(view: TableView, path: str, schema: Mapping[str, pl.DataType]) -> pl.D
             else pl.repeat(None, pl.len(), dtype=dtype).alias(name)
             for name, dtype in schema.items()
         ]
-        return found.select(columns).collect()
+        chosen = found.select(columns)
+        return (chosen if where is None else chosen.filter(where)).collect()
     except (PolarsError, OSError) as error:
         raise _unreadable(view, path, error) from error
 

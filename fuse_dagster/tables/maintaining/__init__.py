@@ -1,0 +1,1 @@
+"""Keeping tables fast and small: compaction, vacuum, checkpoints. No row changes in here."""
