@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fuse_dagster.orchestration.assets import delta_table, history_table
     from fuse_dagster.orchestration.checks import history_checks, table_checks
     from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
+    from fuse_dagster.orchestration.spark import SparkResource
     from fuse_dagster.orchestration.sql_models import sql_model
     from fuse_dagster.quality.rules import Rule, split
 
@@ -28,6 +29,7 @@ _WHERE = {
     "DeltaTables": "orchestration.io_manager",
     "Local": "connectors.local",
     "Rule": "quality.rules",
+    "SparkResource": "orchestration.spark",
     "delta_table": "orchestration.assets",
     "history_checks": "orchestration.checks",
     "history_table": "orchestration.assets",
@@ -43,6 +45,7 @@ __all__ = [
     "DeltaTables",
     "Local",
     "Rule",
+    "SparkResource",
     "delta_table",
     "history_checks",
     "history_table",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fuse_dagster.core.errors import MissingExtraError
 from fuse_dagster_tests.docs.pages import PAGES, ROOT, blocks, written
 from fuse_dagster_tests.docs.running import outputs, plain
 
@@ -19,8 +20,11 @@ WITH_CODE = [page for page in written() if any(block.language == "python" for bl
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path) -> None:
-    for promised, printed in outputs(page, tmp_path):
-        assert printed == plain(promised.text), f"{page.name}:{promised.line} promises something else"
+    try:
+        for promised, printed in outputs(page, tmp_path):
+            assert printed == plain(promised.text), f"{page.name}:{promised.line} promises something else"
+    except MissingExtraError as error:  # Java, for the page on Spark
+        pytest.skip(str(error))
 
 
 def test_pages_with_code_are_found() -> None:
