@@ -89,6 +89,7 @@ class HistoryOptions(AssetOptions, total=False):
     on_correction: Any
     late: Any
     missing_column: Any
+    null_keys: Any
     timezone: str | None
     schema: Any
     valid_from: str

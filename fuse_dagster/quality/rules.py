@@ -10,9 +10,7 @@ import polars as pl
 
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import did_you_mean, listing
-
-REASONS = "_rejection_reasons"
-"""Column of rejected rows: the names of exactly the rules that the row breaks, in the order of the rules."""
+from fuse_dagster.tables.sifting import REASONS
 
 
 @dataclass(frozen=True, slots=True)

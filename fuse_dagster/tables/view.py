@@ -5,7 +5,7 @@ A write plans against a view and commits against the same view, so nothing can c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,13 @@ class TableView:
         uri: Where the table lies.
         storage_options: Credentials and settings of the store, as delta-rs takes them.
         delta: The opened table; None where there is none yet.
+        before_commit: Called before a commit is tried, where given.
     """
 
     uri: str
     storage_options: Mapping[str, str]
     delta: DeltaTable | None
+    before_commit: Callable[[], None] | None = None
 
     @property
     def exists(self) -> bool:

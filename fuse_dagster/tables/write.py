@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fuse_dagster.tables.history import write_history
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.overwrite import overwrite
 from fuse_dagster.tables.samples import masking
+from fuse_dagster.tables.sifting import OnRejected, Sifted, sift
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.upsert import upsert
 from fuse_dagster.tables.view import TableView, open_view
@@ -33,6 +35,7 @@ def write(
     *,
     storage_options: Mapping[str, str] | None = None,
     masked: Collection[str] = (),
+    on_rejected: OnRejected | None = None,
 ) -> WriteResult:
     """Write a batch to a Delta table in one commit, or not at all.
 
@@ -42,6 +45,9 @@ def write(
         mode: `Append`, `Overwrite`, `Upsert` or `History`.
         storage_options: Credentials and settings of the store, as delta-rs takes them.
         masked: Columns whose values must not appear in an error; they show as `***`.
+        on_rejected: Takes the rows of `null_keys="reject"` as a polars frame, with their reasons in
+            `_rejection_reasons`. It is called once per write that has such rows, before anything is committed; if it
+            raises, nothing is.
 
     Returns:
         What happened to each row, and the version committed (None where nothing had to be written).
@@ -63,9 +69,10 @@ def write(
     started = time.perf_counter()
     with masking(masked):
         batch = to_batch(data)
-        committed, view, tally = _commit(table, batch, mode, storage_options)
-    if tally.rejected:
-        logger.warning("%d rows are late and were left out of %s", tally.rejected, view.uri)
+        sifted = _sift(table, batch, mode, on_rejected)
+        committed, view, tally = _commit(table, sifted, mode, storage_options)
+        sifted.open()
+    tally = replace(tally, rejected=tally.rejected + sifted.rejected.height)
     version = view.version if committed is None else committed.version
     counted = tally.inserted + tally.updated + tally.rejected + tally.duplicates + tally.closing_rows
     return WriteResult(
@@ -87,16 +94,24 @@ def write(
     )
 
 
+def _sift(table: str | Path, batch: pl.DataFrame, mode: WriteMode, on_rejected: OnRejected | None) -> Sifted:
+    if not isinstance(mode, History):
+        return Sifted(batch, batch.clear(), None)
+    return sift(batch, mode.keys, mode.null_keys, on_rejected, uri=str(table))
+
+
 def _commit(
-    table: str | Path, batch: pl.DataFrame, mode: WriteMode, storage_options: Mapping[str, str] | None
+    table: str | Path, sifted: Sifted, mode: WriteMode, storage_options: Mapping[str, str] | None
 ) -> tuple[Committed | None, TableView, Tally]:
     """Plan on the newest version until a commit lands, or until there is nothing to commit."""
     for _ in attempts(str(table)):
-        view = open_view(table, storage_options)
+        view = replace(open_view(table, storage_options), before_commit=sifted.open)
         try:
-            committed, tally = _plan(view, batch, mode)
+            committed, tally = _plan(view, sifted.kept, mode)
         except LostRaceError:
             continue
+        if tally.rejected:
+            logger.warning("%d rows are late and were left out of %s", tally.rejected, view.uri)
         return committed, view, tally
     raise AssertionError("attempts() ends by raising")
 

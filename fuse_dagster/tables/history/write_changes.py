@@ -67,19 +67,20 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
         return None, Tally(rejected=rejected, duplicates=duplicates)
     done = apply_changes(of_keys, facts, timely, columns, replaces=mode.replaces)
     values = None if done.values is None else unsettled(of_keys, done.values, prepared.shape)
-    committed = commit(
-        prepared, rows, Outcome(done.removed, done.added, prepared.manifest, facts=done.facts, values=values)
-    )
-    return committed, Tally(
+    tally = Tally(
         inserted=done.inserted,
         updated=done.updated,
         closed=done.closed,
         closing_rows=done.closed,
+        applied=timely.height,
         rejected=rejected,
         duplicates=duplicates,
         deleted=max(0, len(done.removed) - done.added.height),
         schema_changes=prepared.change.sentences,
     )
+    tally.refuse_lost(batch.height)
+    outcome = Outcome(done.removed, done.added, prepared.manifest, facts=done.facts, values=values)
+    return commit(prepared, rows, outcome), tally
 
 
 def _deletes(batch: pl.DataFrame, mode: History) -> pl.Series:

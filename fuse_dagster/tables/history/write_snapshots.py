@@ -50,7 +50,9 @@ def write_snapshots(view: TableView, batch: pl.DataFrame, mode: History) -> tupl
         return None, left_out
     apply = _apply_one if len(snapshots) == 1 else _apply_several
     outcome, tally = apply(prepared, rows, snapshots)
-    return commit(prepared, rows, outcome), replace(tally + left_out, schema_changes=prepared.change.sentences)
+    tally = replace(tally + left_out, schema_changes=prepared.change.sentences)
+    tally.refuse_lost(batch.height)
+    return commit(prepared, rows, outcome), tally
 
 
 def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -> tuple[Outcome, Tally]:
@@ -67,14 +69,16 @@ def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -
         forget = mode.restatements == "forget" and prepared.view.exists
         nothing = pl.Series(ROW, [], dtype=pl.Int64)
         kept = prepared.manifest if forget else remembered
-        return Outcome(nothing, pl.DataFrame(schema=dict(prepared.schema)), kept), Tally(duplicates=duplicates)
+        return Outcome(nothing, pl.DataFrame(schema=dict(prepared.schema)), kept), Tally(
+            applied=unique.height, duplicates=duplicates
+        )
     if where.is_last:
         guard_deletes(absences_in_order(compared, where, shape), unique, where, shape, mode=mode)
         guard_updates(compared.updated, compared.held.height, where, mode=mode)
-        return extend(compared, rows, unique, where, shape, remembered=remembered), _tally(compared, duplicates)
+        return extend(compared, rows, unique, where, shape, remembered=remembered), _tally(compared, unique, duplicates)
     before = versions(prepared, rows)
     change = _change(prepared, before, unique, where, ripples(prepared, prepared.manifest, at))
-    tally = replace(_tally(change, duplicates), deleted=max(0, len(change.removed) - change.added.height))
+    tally = replace(_tally(change, unique, duplicates), deleted=max(0, len(change.removed) - change.added.height))
     values = None if change.values is None else unsettled(before, change.values, shape)
     return Outcome(change.removed, change.added, remembered, values=values), tally
 
@@ -93,7 +97,7 @@ def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed
         manifest = manifest.with_snapshot(_stamp(prepared, at))
         state = step(state, change, number)
         number += change.added.height
-        tally = tally + _tally(change, duplicates)
+        tally = tally + _tally(change, unique, duplicates)
         said += [change.values] if change.values is not None else []
     gone = before.select(ROW).join(state.select(ROW), on=ROW, how="anti")[ROW]
     come = state.filter(pl.col(ROW) >= fresh).drop(ROW)
@@ -135,8 +139,9 @@ def _stamp(prepared: Prepared, at: dt.datetime) -> Snapshot:
     return Snapshot(micros(at), tuple(sorted(prepared.named)))
 
 
-def _tally(found: Change | Comparison, duplicates: int) -> Tally:
-    return Tally(inserted=found.inserted, updated=found.updated, closed=found.closed, duplicates=duplicates)
+def _tally(found: Change | Comparison, batch: pl.DataFrame, duplicates: int) -> Tally:
+    counts = {"inserted": found.inserted, "updated": found.updated, "closed": found.closed}
+    return Tally(**counts, applied=batch.height, duplicates=duplicates)
 
 
 def _by_time(prepared: Prepared) -> Iterator[Timed]:

@@ -17,6 +17,7 @@ Restatements = Literal["remember", "forget"]
 OnCorrection = Literal["replace", "error"]
 Late = Literal["splice", "ignore", "error"]
 MissingColumn = Literal["error", "null", "carry"]
+NullKeys = Literal["error", "drop", "reject"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,9 @@ class History:
         missing_column: What it means where a batch lacks a column that earlier ones had: an `error`, because it mostly
             is a broken extract; `null`: its values are null from then on; `carry`, for snapshots: they are what they
             were just before. Before a column first appeared, its absence is no matter.
+        null_keys: What becomes of rows with a null part of the key: an `error`; `drop` leaves them out, with a line in
+            the log; `reject` hands them to `on_rejected` of the write before anything is committed. Both count as
+            `rejected`.
         timezone: IANA zone of naive times and of dates. Naive times without it are errors; dates default to UTC.
         schema: `evolve` adds new columns; `strict` refuses them.
         valid_from: Name of the column with the inclusive start, UTC, microseconds.
@@ -85,6 +89,7 @@ class History:
     on_correction: OnCorrection | None = None
     late: Late = "splice"
     missing_column: MissingColumn = "error"
+    null_keys: NullKeys = "error"
     timezone: str | None = None
     schema: SchemaPolicy = "evolve"
     valid_from: str = "valid_from"
@@ -102,6 +107,7 @@ class History:
             *wrong_choices(
                 self, source=Source, deletes=Deletes, restatements=Restatements, schema=SchemaPolicy,
                 on_correction=OnCorrection | None, late=Late, missing_column=MissingColumn,
+                null_keys=NullKeys,
             ),
             *self._wrong_columns(),
             *self._wrong_source(),
