@@ -90,6 +90,7 @@ class HistoryOptions(AssetOptions, total=False):
     late: Any
     missing_column: Any
     null_keys: Any
+    retrack: Any
     timezone: str | None
     schema: Any
     valid_from: str

@@ -32,6 +32,7 @@ FOLDER = "_fuse"
 _CONTENT, _PATH = "manifest", "path"
 _MOST_SEGMENTS = 16
 _READS = 5
+_RETRACKED = {"track", "ignore"}
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +59,9 @@ def load(view: TableView, mode: History) -> Manifest:
             "over with `adopt`. Else write the history to another place, or move this table away"
         )
     manifest = read_manifest(view, transaction)
-    _refuse_other_declaration(view, dict(manifest.declared), declared)
+    _refuse_other_declaration(view, dict(manifest.declared), declared, mode)
     refuse_foreign_changes(view, manifest)
-    return manifest
+    return replace(manifest, declared=declared) if mode.retrack == "from_now" else manifest
 
 
 def save(view: TableView, manifest: Manifest, ticket: Ticket) -> None:
@@ -184,13 +185,17 @@ def _refuse_lost_log(view: TableView) -> None:
         )
 
 
-def _refuse_other_declaration(view: TableView, was: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [f"`{name}` was `{was.get(name)}`, is `{now[name]}`" for name in now if was.get(name) != now[name]]
+def _refuse_other_declaration(view: TableView, was: dict[str, Any], now: dict[str, Any], mode: History) -> None:
+    changed = {name for name in now if was.get(name) != now[name]}
+    if mode.retrack == "from_now":
+        changed -= _RETRACKED
     if changed:
+        said = "; ".join(f"`{name}` was `{was.get(name)}`, is `{now[name]}`" for name in now if name in changed)
+        remedy = ', or declare `retrack="from_now"` to track these from now on' if changed <= _RETRACKED else ""
         raise ConfigError(
-            f"the history `{view.uri}` was made with another declaration: {'; '.join(changed)}. What was applied "
-            "under the old one would mean something else. Nothing was written; keep it, or make the history anew under "
-            "the other one with `rebuild`"
+            f"the history `{view.uri}` was made with another declaration: {said}. What was applied under the old one "
+            "would mean something else. Nothing was written; keep it, or make the history anew under the other one "
+            f"with `rebuild`{remedy}"
         )
 
 

@@ -18,6 +18,7 @@ OnCorrection = Literal["replace", "error"]
 Late = Literal["splice", "ignore", "error"]
 MissingColumn = Literal["error", "null", "carry"]
 NullKeys = Literal["error", "drop", "reject"]
+Retrack = Literal["from_now"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,9 @@ class History:
         null_keys: What becomes of rows with a null part of the key: an `error`; `drop` leaves them out, with a line in
             the log; `reject` hands them to `on_rejected` of the write before anything is committed. Both count as
             `rejected`.
+        retrack: What `track` or `ignore` other than the table was made with mean: by default an error; `from_now` takes
+            them for what comes from now on, and leaves what was applied as it is. The order of batches is not free
+            across that point.
         timezone: IANA zone of naive times and of dates. Naive times without it are errors; dates default to UTC.
         schema: `evolve` adds new columns; `strict` refuses them.
         valid_from: Name of the column with the inclusive start, UTC, microseconds.
@@ -90,6 +94,7 @@ class History:
     late: Late = "splice"
     missing_column: MissingColumn = "error"
     null_keys: NullKeys = "error"
+    retrack: Retrack | None = None
     timezone: str | None = None
     schema: SchemaPolicy = "evolve"
     valid_from: str = "valid_from"
@@ -107,7 +112,7 @@ class History:
             *wrong_choices(
                 self, source=Source, deletes=Deletes, restatements=Restatements, schema=SchemaPolicy,
                 on_correction=OnCorrection | None, late=Late, missing_column=MissingColumn,
-                null_keys=NullKeys,
+                null_keys=NullKeys, retrack=Retrack | None,
             ),
             *self._wrong_columns(),
             *self._wrong_source(),
