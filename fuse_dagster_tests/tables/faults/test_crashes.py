@@ -15,9 +15,9 @@ from fuse_dagster_tests.tables.faults.worker import Worker
 MOST = 2_000
 
 
-def check_kills(place: Place, name: str, *, applies: int, pause: tuple[float, float]) -> None:
+def check_kills(place: Place, name: str, *, applies: int, pause: tuple[float, float], seed: int = 0) -> None:
     """Apply a feed by processes that are killed one after the other, and look at the table after each."""
-    feed, chance, done, told = FEEDS[name], random.Random(name), -1, -1
+    feed, chance, done, told = FEEDS[name], random.Random(f"{name} {seed}"), -1, -1
     with ExitStack() as workers:
         next_worker = workers.enter_context(Worker())
         while done < applies:
@@ -48,8 +48,9 @@ def finish(place: Place, name: str, done: int) -> None:
 
 
 @pytest.mark.slow
-def test_three_hundred_snapshots_under_fire_on_disk(disk_place: Place) -> None:
-    check_kills(disk_place, "snapshots", applies=300, pause=(0.0, 1.0))
+@pytest.mark.parametrize("seed", range(3))
+def test_a_hundred_snapshots_under_fire_on_disk(disk_place: Place, seed: int) -> None:
+    check_kills(disk_place, "snapshots", applies=100, pause=(0.0, 3.0), seed=seed)
 
 
 @pytest.mark.slow
