@@ -7,15 +7,15 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from fuse_dagster.core.errors import ConfigError, TableStateError
+from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.tables.append import append
 from fuse_dagster.tables.batch import to_batch
-from fuse_dagster.tables.commit import APP_ID, Committed, LostRaceError, attempts
+from fuse_dagster.tables.commit import Committed, LostRaceError, attempts, refuse_history
 from fuse_dagster.tables.history import write_history
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.overwrite import overwrite
@@ -24,6 +24,9 @@ from fuse_dagster.tables.sifting import OnRejected, Sifted, sift
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.upsert import upsert
 from fuse_dagster.tables.view import TableView, open_view
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ def write(
     storage_options: Mapping[str, str] | None = None,
     masked: Collection[str] = (),
     on_rejected: OnRejected | None = None,
+    spark: SparkSession | None = None,
 ) -> WriteResult:
     """Write a batch to a Delta table in one commit, or not at all.
 
@@ -48,6 +52,7 @@ def write(
         on_rejected: Takes the rows of `null_keys="reject"` as a polars frame, with their reasons in
             `_rejection_reasons`. It is called once per write that has such rows, before anything is committed; if it
             raises, nothing is.
+        spark: Write through this session rather than on this machine; `data` may then be a Spark DataFrame, too.
 
     Returns:
         What happened to each row, and the version committed (None where nothing had to be written).
@@ -67,21 +72,36 @@ def write(
         2
     """
     started = time.perf_counter()
+    if spark is not None:
+        from fuse_dagster.tables.spark.write import write_with_spark
+
+        written, view = write_with_spark(spark, table, data, mode, storage_options=storage_options, masked=masked)
+        return _result(view, written.committed, written.tally, rows=written.rows, started=started)
     with masking(masked):
         batch = to_batch(data)
         sifted = _sift(table, batch, mode, on_rejected)
         committed, view, tally = _commit(table, sifted, mode, storage_options)
         sifted.open()
-    tally = replace(tally, rejected=tally.rejected + sifted.rejected.height)
+    counted = replace(tally, rejected=tally.rejected + sifted.rejected.height)
+    return _result(view, committed, counted, rows=batch.height, started=started)
+
+
+def _sift(table: str | Path, batch: pl.DataFrame, mode: WriteMode, on_rejected: OnRejected | None) -> Sifted:
+    if not isinstance(mode, History):
+        return Sifted(batch, batch.clear(), None)
+    return sift(batch, mode.keys, mode.null_keys, on_rejected, uri=str(table))
+
+
+def _result(view: TableView, committed: Committed | None, tally: Tally, *, rows: int, started: float) -> WriteResult:
     version = view.version if committed is None else committed.version
     counted = tally.inserted + tally.updated + tally.rejected + tally.duplicates + tally.closing_rows
     return WriteResult(
         version=None if committed is None else version,
         table_version=version,
-        rows_in=batch.height,
+        rows_in=rows,
         inserted=tally.inserted,
         updated=tally.updated,
-        unchanged=batch.height - counted,
+        unchanged=rows - counted,
         rejected=tally.rejected,
         duplicates=tally.duplicates,
         closed=tally.closed,
@@ -92,12 +112,6 @@ def write(
         seconds=time.perf_counter() - started,
         schema_changes=() if committed is None else tally.schema_changes,
     )
-
-
-def _sift(table: str | Path, batch: pl.DataFrame, mode: WriteMode, on_rejected: OnRejected | None) -> Sifted:
-    if not isinstance(mode, History):
-        return Sifted(batch, batch.clear(), None)
-    return sift(batch, mode.keys, mode.null_keys, on_rejected, uri=str(table))
 
 
 def _commit(
@@ -117,11 +131,8 @@ def _commit(
 
 
 def _plan(view: TableView, batch: pl.DataFrame, mode: WriteMode) -> tuple[Committed | None, Tally]:
-    if not isinstance(mode, History) and view.exists and view.table.transaction_version(APP_ID) is not None:
-        raise TableStateError(
-            f"`{view.uri}` is a history: rows written to it as {type(mode).__name__} would contradict what it "
-            "remembers. Write it with History, or move it away first"
-        )
+    if not isinstance(mode, History):
+        refuse_history(view, mode)
     match mode:
         case Append():
             return append(view, batch, mode)

@@ -13,12 +13,12 @@ import polars as pl
 
 from fuse_dagster.core.errors import CorrectionError
 from fuse_dagster.tables.equality import same
-from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history.overwriting import outdated, spread
 from fuse_dagster.tables.history.saying_last import hidden_by_deletes, values_said_last
 from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema, statements_of
 from fuse_dagster.tables.history.timeline import AT, Shape, current
 from fuse_dagster.tables.history.times import from_instants
+from fuse_dagster.tables.rows import ROW
 from fuse_dagster.tables.samples import KNOWN, samples
 
 __all__ = ["DELETED", "SEQUENCE", "Columns", "Folded", "apply_changes", "fact_schema", "known_statements"]

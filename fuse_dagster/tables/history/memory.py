@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from polars.exceptions import PolarsError
 from pyarrow.fs import FileSelector
 
 from fuse_dagster.core.errors import ConfigError, TableStateError, first_line
-from fuse_dagster.tables.commit import APP_ID, WRITE_ID, Ticket
+from fuse_dagster.tables.commit import APP_ID, WRITE_ID, LostRaceError, Ticket, next_ticket
 from fuse_dagster.tables.history.foreign import REMEDY, refuse_foreign_changes
 from fuse_dagster.tables.history.manifest import FORMAT, Manifest, Snapshot, declaration
 from fuse_dagster.tables.modes import History
@@ -62,6 +63,31 @@ def load(view: TableView, mode: History) -> Manifest:
     _refuse_other_declaration(view, dict(manifest.declared), declared, mode)
     refuse_foreign_changes(view, manifest)
     return replace(manifest, declared=declared) if mode.retrack == "from_now" else manifest
+
+
+@contextmanager
+def remembered(view: TableView, manifest: Manifest, *, facts: pl.DataFrame | None, rows_total: int) -> Iterator[Ticket]:
+    """Write the memory before the one commit that makes it hold; the block inside makes that commit.
+
+    Args:
+        view: The opened table, or its absence.
+        manifest: What is remembered from now on, without the facts.
+        facts: Statements about single keys to remember.
+        rows_total: Rows of the table after the commit.
+
+    Yields:
+        What the commit has to be known by.
+    """
+    ticket = next_ticket(view)
+    if facts is not None:
+        manifest = add_facts(view, manifest, facts, ticket)
+    save(view, replace(manifest, rows_total=rows_total, version=view.version + 1), ticket)
+    try:
+        yield ticket
+    except LostRaceError:
+        discard(view, ticket)
+        raise
+    tidy(view, ticket)
 
 
 def save(view: TableView, manifest: Manifest, ticket: Ticket) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from fuse_dagster.core.errors import SchemaError
-from fuse_dagster.tables.commit import Committed, LostRaceError, next_ticket
+from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.files import FileRows, read_rows
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.hashing import with_hashed_keys
@@ -144,6 +144,26 @@ class Outcome:
     values: pl.DataFrame | None = None
 
 
+def to_swap(prepared: Prepared, rows: Rows, outcome: Outcome) -> Swap:
+    """The outcome as rows that go, come and change.
+
+    Args:
+        prepared: The batch and its table.
+        rows: The version rows that the outcome speaks of.
+        outcome: What goes, comes, ends, and is remembered.
+    """
+    return Swap(
+        rows,
+        outcome.removed,
+        with_hashed_keys(outcome.added, prepared.shape).select(*prepared.schema),
+        prepared.schema,
+        schema_changes=bool(prepared.change),
+        apart=pl.col(prepared.shape.valid_to).is_null(),
+        updated=outcome.ended,
+        beside=outcome.beside,
+    )
+
+
 def commit(prepared: Prepared, rows: Rows, outcome: Outcome) -> Committed | None:
     """Write the memory, then the one commit that makes it hold; nothing at all where nothing is new.
 
@@ -159,31 +179,13 @@ def commit(prepared: Prepared, rows: Rows, outcome: Outcome) -> Committed | None
         rows, ended = reach_other_files(rows, outcome.values, outcome.ended, prepared.shape)
         outcome = replace(outcome, ended=ended)
     view, manifest = prepared.view, outcome.manifest
-    plan = Swap(
-        rows,
-        outcome.removed,
-        with_hashed_keys(outcome.added, prepared.shape).select(*prepared.schema),
-        prepared.schema,
-        schema_changes=bool(prepared.change),
-        apart=pl.col(prepared.shape.valid_to).is_null(),
-        updated=outcome.ended,
-        beside=outcome.beside,
-    )
+    plan = to_swap(prepared, rows, outcome)
     has_facts = outcome.facts is not None and not outcome.facts.is_empty()
     if view.exists and plan.is_empty and not has_facts and manifest == prepared.manifest:
         return None
-    ticket = next_ticket(view)
-    if outcome.facts is not None:
-        manifest = memory.add_facts(view, manifest, outcome.facts, ticket)
     total = prepared.manifest.rows_total - len(outcome.removed) + outcome.added.height
-    memory.save(view, replace(manifest, rows_total=total, version=view.version + 1), ticket)
-    try:
-        landed = mark(view, ticket=ticket) if view.exists and plan.is_empty else swap(view, plan, ticket=ticket)
-    except LostRaceError:
-        memory.discard(view, ticket)
-        raise
-    memory.tidy(view, ticket)
-    return landed
+    with memory.remembered(view, manifest, facts=outcome.facts, rows_total=total) as ticket:
+        return mark(view, ticket=ticket) if view.exists and plan.is_empty else swap(view, plan, ticket=ticket)
 
 
 def _full_schema(

@@ -10,7 +10,7 @@ import polars as pl
 
 from fuse_dagster.core.errors import CorrectionError
 from fuse_dagster.tables.history.overwriting import outdated, unsettled, values_of
-from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, statements_of
+from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, said, statements_of
 from fuse_dagster.tables.history.timeline import AT
 from fuse_dagster.tables.samples import samples
 
@@ -82,7 +82,8 @@ def hidden_by_deletes(
     hidden = passed.filter(_higher(pl.col(SEQUENCE + _KNOWN), pl.col(SEQUENCE))).select(order)
     new = unsettled(_remembered(facts, known, columns), values, columns.shape)
     found = hidden.join(new, on=keys, how="inner")
-    return found.with_columns(pl.lit(False).alias(DELETED), pl.lit(True).alias(SAID)).select(facts.columns)
+    told = found.rename({name: said(name) for name in columns.shape.overwritten})
+    return told.with_columns(pl.lit(False).alias(DELETED), pl.lit(True).alias(SAID)).select(facts.columns)
 
 
 def _known_last(rows: pl.DataFrame, facts: pl.DataFrame, columns: Columns) -> pl.DataFrame:
@@ -101,7 +102,9 @@ def _remembered(facts: pl.DataFrame, known: pl.DataFrame, columns: Columns) -> p
     shape = columns.shape
     order = [*shape.keys, AT, SEQUENCE]
     newest = facts.filter(SAID).unique(order, keep="last", maintain_order=True)
-    return newest.join(known, on=order, how="semi", nulls_equal=True).select(*shape.keys, *shape.overwritten)
+    return newest.join(known, on=order, how="semi", nulls_equal=True).select(
+        *shape.keys, *(pl.col(said(name)).alias(name) for name in shape.overwritten)
+    )
 
 
 def _last(statements: pl.DataFrame, columns: Columns) -> pl.DataFrame:

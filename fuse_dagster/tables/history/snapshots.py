@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from fuse_dagster.tables.equality import same
-from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history.overwriting import outdated, spread, values_of
 from fuse_dagster.tables.history.timeline import Shape, coalesce, current
+from fuse_dagster.tables.rows import ROW
 
 _NEW = "__fuse_new"
 _SAME = "__fuse_same"

@@ -40,10 +40,15 @@ def fact_schema(business: Mapping[str, pl.DataType], columns: Columns) -> dict[s
         SEQUENCE: business[columns.sequence] if columns.sequence else pl.Int64(),
         DELETED: pl.Boolean(),
         **({SAID: pl.Boolean()} if overwritten else {}),
-        **{name: business[name] for name in overwritten},
+        **{said(name): business[name] for name in overwritten},
     }
+
+
+def said(name: str) -> str:
+    """The column of a fact that holds what was said last of an overwritten column; facts may lie beside versions."""
+    return f"{SAID}_{name}"
 
 
 def statements_of(facts: pl.DataFrame, shape: Shape) -> pl.DataFrame:
     """The facts that are statements: keys, `AT`, `SEQUENCE`, `DELETED`."""
-    return facts.filter(~pl.col(SAID)).drop(SAID, *shape.overwritten) if shape.overwritten else facts
+    return facts.filter(~pl.col(SAID)).drop(SAID, *map(said, shape.overwritten)) if shape.overwritten else facts

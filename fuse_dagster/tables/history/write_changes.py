@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import polars as pl
 from polars.exceptions import PolarsError
 
 from fuse_dagster.core.errors import ConfigError, KeyValueError, SchemaError, TimeValueError, first_line
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.files import ROW
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, apply_changes, fact_schema
 from fuse_dagster.tables.history.late import without_late
@@ -18,6 +19,7 @@ from fuse_dagster.tables.history.timeline import AT
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
 from fuse_dagster.tables.modes import History
+from fuse_dagster.tables.rows import ROW, Rows
 from fuse_dagster.tables.samples import samples
 from fuse_dagster.tables.schema import refuse_missing, require
 from fuse_dagster.tables.tally import Tally
@@ -37,8 +39,52 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
     Raises:
         FuseError: See `History`; nothing was written then.
     """
-    deleted = _deletes(batch, mode)
     prepared = prepare(view, batch, mode)
+    stated = state(prepared, batch)
+    if stated.rows.is_empty():
+        rows = candidates(prepared, moment(0), stated.keys)
+        nothing = Outcome(pl.Series(ROW, [], dtype=pl.Int64), versions(prepared, rows).clear(), prepared.manifest)
+        return commit(prepared, rows, nothing), Tally(schema_changes=prepared.change.sentences)
+    rows = candidates(prepared, stated.rows[AT].min(), stated.keys)  # type: ignore[arg-type]
+    facts = memory.read_facts(view, prepared.manifest, _wanted(prepared, stated), mode.keys)
+    outcome, tally = plan_changes(prepared, stated, rows, facts)
+    tally.refuse_lost(batch.height)
+    return (None if outcome is None else commit(prepared, rows, outcome)), tally
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """The statements of a batch.
+
+    Attributes:
+        rows: One per key, time and sequence: business columns, `AT`, `SEQUENCE`, `DELETED`.
+        columns: What they are built from.
+        duplicates: Copies that were dropped.
+    """
+
+    rows: pl.DataFrame
+    columns: Columns
+    duplicates: int
+
+    @property
+    def keys(self) -> pl.DataFrame:
+        """The key of each statement."""
+        return self.rows.select(self.columns.shape.keys)
+
+
+def state(prepared: Prepared, batch: pl.DataFrame) -> Stated:
+    """Make statements of a batch's rows.
+
+    Args:
+        prepared: The batch as it fits the table.
+        batch: The same rows as delivered; a condition may read a column of nulls that the table does not take.
+
+    Raises:
+        SchemaError: The batch lacks a column of the table.
+        InputError: A row cannot be put in its place.
+        ConfigError: `delete_when` cannot be evaluated.
+    """
+    mode = prepared.mode
     if mode.missing_column == "error":
         refuse_missing(prepared.change.missing, "the batch")
     columns = Columns(
@@ -47,26 +93,30 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
         mode.sequence_by,
         remember=mode.restatements == "remember",
     )
-    statements, duplicates = _unique(_statements(prepared, deleted), mode, prepared)
-    if statements.is_empty():
-        rows = candidates(prepared, moment(0), statements.select(mode.keys))
-        nothing = Outcome(pl.Series(ROW, [], dtype=pl.Int64), versions(prepared, rows).clear(), prepared.manifest)
-        return commit(prepared, rows, nothing), Tally(schema_changes=prepared.change.sentences)
-    keys = statements.select(mode.keys)
-    rows = candidates(prepared, statements[AT].min(), keys)  # type: ignore[arg-type]
-    wanted = keys.with_columns(
-        pl.lit(None, dtype=dtype).alias(name)
-        for name, dtype in fact_schema(prepared.batch.schema, columns).items()
-        if name not in mode.keys
-    )
-    facts = memory.read_facts(view, prepared.manifest, wanted, mode.keys)
-    of_keys = versions(prepared, rows).join(keys.unique(), on=list(mode.keys), how="semi", maintain_order="left")
-    timely = without_late(of_keys, facts, statements, columns, mode)
+    rows, duplicates = _unique(_statements(prepared, _deletes(batch, mode)), mode, prepared)
+    return Stated(rows, columns, duplicates)
+
+
+def plan_changes(prepared: Prepared, stated: Stated, rows: Rows, facts: pl.DataFrame) -> tuple[Outcome | None, Tally]:
+    """Decide what becomes of each version, whatever engine reads and commits.
+
+    Args:
+        prepared: The batch and its table.
+        stated: What the batch says.
+        rows: Version rows, at least all of these keys that reach the first of the times.
+        facts: What is remembered of these keys, later ones last.
+
+    Returns:
+        What is to be committed, None where all rows are late and left out; and how they came out.
+    """
+    mode, statements = prepared.mode, stated.rows
+    held = versions(prepared, rows).join(stated.keys.unique(), on=list(mode.keys), how="semi", maintain_order="left")
+    timely = without_late(held, facts, statements, stated.columns, mode)
     rejected = statements.height - timely.height
     if timely.is_empty():
-        return None, Tally(rejected=rejected, duplicates=duplicates)
-    done = apply_changes(of_keys, facts, timely, columns, replaces=mode.replaces)
-    values = None if done.values is None else unsettled(of_keys, done.values, prepared.shape)
+        return None, Tally(rejected=rejected, duplicates=stated.duplicates)
+    done = apply_changes(held, facts, timely, stated.columns, replaces=mode.replaces)
+    values = None if done.values is None else unsettled(held, done.values, prepared.shape)
     tally = Tally(
         inserted=done.inserted,
         updated=done.updated,
@@ -74,13 +124,20 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
         closing_rows=done.closed,
         applied=timely.height,
         rejected=rejected,
-        duplicates=duplicates,
+        duplicates=stated.duplicates,
         deleted=max(0, len(done.removed) - done.added.height),
         schema_changes=prepared.change.sentences,
     )
-    tally.refuse_lost(batch.height)
-    outcome = Outcome(done.removed, done.added, prepared.manifest, facts=done.facts, values=values)
-    return commit(prepared, rows, outcome), tally
+    return Outcome(done.removed, done.added, prepared.manifest, facts=done.facts, values=values), tally
+
+
+def _wanted(prepared: Prepared, stated: Stated) -> pl.DataFrame:
+    """The keys whose facts are asked for, as a frame with the columns of facts."""
+    return stated.keys.with_columns(
+        pl.lit(None, dtype=dtype).alias(name)
+        for name, dtype in fact_schema(prepared.batch.schema, stated.columns).items()
+        if name not in prepared.mode.keys
+    )
 
 
 def _deletes(batch: pl.DataFrame, mode: History) -> pl.Series:

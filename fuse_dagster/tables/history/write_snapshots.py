@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import polars as pl
 
-from fuse_dagster.core.errors import CorrectionError, DeleteGuardError, SchemaError, TimeValueError
+from fuse_dagster.core.errors import DeleteGuardError, SchemaError, TimeValueError
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.files import FileRows
 from fuse_dagster.tables.history.carrying import Following, apply_rippling, carried, ripples, step
 from fuse_dagster.tables.history.comparing import Comparison, compare
 from fuse_dagster.tables.history.extending import extend
-from fuse_dagster.tables.history.guard import absences, absences_in_order, guard_deletes, guard_updates
+from fuse_dagster.tables.history.guard import Look, judge, look, look_in_order
 from fuse_dagster.tables.history.late import Timed, timely
 from fuse_dagster.tables.history.manifest import Manifest, Snapshot, micros, moment
 from fuse_dagster.tables.history.overwriting import unsettled
@@ -23,11 +22,12 @@ from fuse_dagster.tables.history.snapshots import Change, Interval
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
 from fuse_dagster.tables.modes import History
-from fuse_dagster.tables.rows import ROW, MemoryRows
-from fuse_dagster.tables.samples import samples
+from fuse_dagster.tables.rows import ROW, MemoryRows, Rows
 from fuse_dagster.tables.schema import refuse_missing, require
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView
+
+See = Callable[[Look, History], None]
 
 
 def write_snapshots(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[Committed | None, Tally]:
@@ -41,30 +41,44 @@ def write_snapshots(view: TableView, batch: pl.DataFrame, mode: History) -> tupl
     Raises:
         FuseError: See `History`; nothing was written then.
     """
-    _refuse_empty(batch, mode)
+    refuse_empty(batch.height, mode)
     prepared = prepare(view, batch, mode)
-    snapshots = list(_by_time(prepared))
+    snapshots = list(by_time(prepared))
     rows = candidates(prepared, min(at for at, _ in snapshots))
     snapshots, left_out = timely(prepared, rows, snapshots)
     if not snapshots:
         return None, left_out
-    apply = _apply_one if len(snapshots) == 1 else _apply_several
-    outcome, tally = apply(prepared, rows, snapshots)
+    outcome, tally = plan_snapshots(prepared, rows, snapshots)
     tally = replace(tally + left_out, schema_changes=prepared.change.sentences)
     tally.refuse_lost(batch.height)
     return commit(prepared, rows, outcome), tally
 
 
-def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -> tuple[Outcome, Tally]:
+def plan_snapshots(
+    prepared: Prepared, rows: Rows, snapshots: Sequence[Timed], *, see: See = judge
+) -> tuple[Outcome, Tally]:
+    """Decide what becomes of each version, whatever engine reads and commits.
+
+    Args:
+        prepared: The batch and its table.
+        rows: Version rows, at least all that reach the first of the times.
+        snapshots: By time; where only some keys are planned for, their part of each snapshot, be it empty.
+        see: Takes the look at each snapshot: judges it at once, or keeps it until all keys are seen.
+    """
+    apply = _apply_one if len(snapshots) == 1 else _apply_several
+    return apply(prepared, rows, snapshots, see)
+
+
+def _apply_one(prepared: Prepared, rows: Rows, snapshots: Sequence[Timed], see: See) -> tuple[Outcome, Tally]:
     """One snapshot, the usual case: columns are compared one by one, and in order no version row is read whole."""
     ((at, frame),) = snapshots
     mode, shape = prepared.mode, prepared.shape
     unique, duplicates = collapse(frame, shape.keys, (*shape.tracked, *shape.overwritten))
-    where = _interval(prepared.manifest, at)
-    _refuse_lost_columns(prepared, prepared.manifest, at)
+    where = interval(prepared.manifest, at)
+    refuse_lost_columns(prepared, prepared.manifest, at)
     unique = carried(prepared, rows, unique, at)
     compared = compare(rows, unique, at, shape)
-    remembered = prepared.manifest.with_snapshot(_stamp(prepared, at))
+    remembered = prepared.manifest.with_snapshot(stamp_of(prepared, at))
     if compared.is_empty:
         forget = mode.restatements == "forget" and prepared.view.exists
         nothing = pl.Series(ROW, [], dtype=pl.Int64)
@@ -73,17 +87,16 @@ def _apply_one(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -
             applied=unique.height, duplicates=duplicates
         )
     if where.is_last:
-        guard_deletes(absences_in_order(compared, where, shape), unique, where, shape, mode=mode)
-        guard_updates(compared.updated, compared.held.height, where, mode=mode)
+        see(look_in_order(compared, unique, where, shape), mode)
         return extend(compared, rows, unique, where, shape, remembered=remembered), _tally(compared, unique, duplicates)
     before = versions(prepared, rows)
-    change = _change(prepared, before, unique, where, ripples(prepared, prepared.manifest, at))
+    change = _change(prepared, before, unique, where, see, then=ripples(prepared, prepared.manifest, at))
     tally = replace(_tally(change, unique, duplicates), deleted=max(0, len(change.removed) - change.added.height))
     values = None if change.values is None else unsettled(before, change.values, shape)
     return Outcome(change.removed, change.added, remembered, values=values), tally
 
 
-def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed]) -> tuple[Outcome, Tally]:
+def _apply_several(prepared: Prepared, rows: Rows, snapshots: Sequence[Timed], see: See) -> tuple[Outcome, Tally]:
     """Several snapshots in one commit: each is applied to what the one before it left."""
     shape, manifest, tally = prepared.shape, prepared.manifest, Tally()
     state = before = versions(prepared, rows)
@@ -91,10 +104,10 @@ def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed
     said: list[pl.DataFrame] = []
     for at, frame in snapshots:
         unique, duplicates = collapse(frame, shape.keys, (*shape.tracked, *shape.overwritten))
-        _refuse_lost_columns(prepared, manifest, at)
+        refuse_lost_columns(prepared, manifest, at)
         unique = carried(prepared, MemoryRows(rows.uri, state), unique, at)
-        change = _change(prepared, state, unique, _interval(manifest, at), ripples(prepared, manifest, at))
-        manifest = manifest.with_snapshot(_stamp(prepared, at))
+        change = _change(prepared, state, unique, interval(manifest, at), see, then=ripples(prepared, manifest, at))
+        manifest = manifest.with_snapshot(stamp_of(prepared, at))
         state = step(state, change, number)
         number += change.added.height
         tally = tally + _tally(change, unique, duplicates)
@@ -108,23 +121,23 @@ def _apply_several(prepared: Prepared, rows: FileRows, snapshots: Sequence[Timed
 
 
 def _change(
-    prepared: Prepared, state: pl.DataFrame, batch: pl.DataFrame, where: Interval, then: Sequence[Following]
+    prepared: Prepared,
+    state: pl.DataFrame,
+    batch: pl.DataFrame,
+    where: Interval,
+    see: See,
+    *,
+    then: Sequence[Following],
 ) -> Change:
     """What one snapshot changes, if the guards and the declaration let it."""
     mode, shape = prepared.mode, prepared.shape
-    guard_deletes(absences(state, batch, where, shape), batch, where, shape, mode=mode)
     change = apply_rippling(state, batch, where, then, shape)
-    guard_updates(change.updated, change.held, where, mode=mode)
-    if where.corrects and not mode.replaces and not (change.removed.is_empty() and change.added.is_empty()):
-        raise CorrectionError(
-            f'the snapshot of {where.at.isoformat()} is known with other content, and `on_correction="error"`: '
-            f"{change.inserted} keys more, {change.updated} changed, {change.closed} fewer, as "
-            f"{samples(change.added.select(shape.keys))}; nothing was written"
-        )
+    see(look(state, batch, where, shape, change, mode=mode), mode)
     return change
 
 
-def _interval(manifest: Manifest, at: dt.datetime) -> Interval:
+def interval(manifest: Manifest, at: dt.datetime) -> Interval:
+    """Where a snapshot of some time speaks, as far as is known."""
     stamp = micros(at)
     before, after = manifest.neighbours(stamp)
     return Interval(
@@ -135,16 +148,27 @@ def _interval(manifest: Manifest, at: dt.datetime) -> Interval:
     )
 
 
-def _stamp(prepared: Prepared, at: dt.datetime) -> Snapshot:
+def stamp_of(prepared: Prepared, at: dt.datetime) -> Snapshot:
+    """What is remembered of a snapshot: its time, and the columns that it brought."""
     return Snapshot(micros(at), tuple(sorted(prepared.named)))
 
 
 def _tally(found: Change | Comparison, batch: pl.DataFrame, duplicates: int) -> Tally:
-    counts = {"inserted": found.inserted, "updated": found.updated, "closed": found.closed}
-    return Tally(**counts, applied=batch.height, duplicates=duplicates)
+    return Tally(
+        inserted=found.inserted,
+        updated=found.updated,
+        closed=found.closed,
+        applied=batch.height,
+        duplicates=duplicates,
+    )
 
 
-def _by_time(prepared: Prepared) -> Iterator[Timed]:
+def by_time(prepared: Prepared) -> Iterator[Timed]:
+    """The snapshots of a batch, in the order of their times.
+
+    Raises:
+        TimeValueError: Nothing says when it holds, or a time cannot be placed.
+    """
     mode, batch = prepared.mode, prepared.batch
     if mode.effective_column is None:
         if mode.effective_at is None:
@@ -159,15 +183,20 @@ def _by_time(prepared: Prepared) -> Iterator[Timed]:
         yield at, batch.filter(instants == at)
 
 
-def _refuse_empty(batch: pl.DataFrame, mode: History) -> None:
-    if batch.is_empty() and (not mode.allow_empty or mode.effective_column is not None):
+def refuse_empty(rows: int, mode: History) -> None:
+    """Refuse a snapshot without rows, unless it is said that it may be empty.
+
+    Raises:
+        DeleteGuardError: It has none.
+    """
+    if not rows and (not mode.allow_empty or mode.effective_column is not None):
         raise DeleteGuardError(
             "the snapshot has no rows, which would end every key: the usual sign of a broken extract; nothing was "
             "written. If the source is empty indeed, say `allow_empty=True` (and give its time by `effective_at`)"
         )
 
 
-def _refuse_lost_columns(prepared: Prepared, manifest: Manifest, at: dt.datetime) -> None:
+def refuse_lost_columns(prepared: Prepared, manifest: Manifest, at: dt.datetime) -> None:
     """A column must not vanish as time goes on, in whatever order snapshots arrive, unless it is said that it may."""
     if prepared.mode.missing_column != "error":
         return
