@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fuse_dagster.orchestration.assets import delta_table, history_table
     from fuse_dagster.orchestration.checks import history_checks, table_checks
     from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
+    from fuse_dagster.orchestration.maintenance import maintenance_job
     from fuse_dagster.orchestration.spark import SparkResource
     from fuse_dagster.orchestration.sql_models import sql_model
     from fuse_dagster.quality.rules import Rule, split
@@ -33,6 +34,7 @@ _WHERE = {
     "delta_table": "orchestration.assets",
     "history_checks": "orchestration.checks",
     "history_table": "orchestration.assets",
+    "maintenance_job": "orchestration.maintenance",
     "split": "quality.rules",
     "sql_model": "orchestration.sql_models",
     "table_checks": "orchestration.checks",
@@ -49,6 +51,7 @@ __all__ = [
     "delta_table",
     "history_checks",
     "history_table",
+    "maintenance_job",
     "split",
     "sql_model",
     "table_checks",
