@@ -21,6 +21,7 @@ from dagster import (
 from deltalake.schema import ArrayType, MapType, StructType
 
 from fuse_dagster.engines.local.reading import open_table, scan
+from fuse_dagster.orchestration.rejecting import rejected_table
 from fuse_dagster.orchestration.writing import partition_slice
 from fuse_dagster.tables import Overwrite
 
@@ -78,6 +79,7 @@ def describe_write(target: Target, result: WriteResult, *, lake: Connector, log:
         PARTITION_ROW_COUNT: lambda: _partition_rows(target, result),
         COLUMN_SCHEMA: lambda: column_schema(_opened(target), target.declaration),
         COLUMN_LINEAGE: lambda: column_lineage(target, lake),
+        "rejected_uri": lambda: rejected_table(target, result.rejected),
         "preview": lambda: MetadataValue.md(preview(_rows(target), target.declaration.masked)),
     }
     for name, compute in parts.items():

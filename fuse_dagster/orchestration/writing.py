@@ -18,6 +18,7 @@ from fuse_dagster.core.naming import listing
 from fuse_dagster.orchestration.declarations import raise_together
 from fuse_dagster.orchestration.effective import effective_at, needs_time
 from fuse_dagster.orchestration.partitions import physical_columns, slice_of
+from fuse_dagster.orchestration.rejecting import put_aside
 from fuse_dagster.tables import Append, Overwrite, WriteMode, WriteResult, write
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.samples import masking
@@ -74,7 +75,7 @@ def _write_batches(target: Target, data: object) -> Iterator[WriteResult]:
     named = target.declaration.names_batches
     for key, frame, mode in _named_batches(target, data) if named else _batches(target, data):
         try:
-            yield write_one(target, frame, mode)
+            yield write_one(target, frame, mode, batch=key if target.keys else None)
         except FuseError as error:
             if not done:
                 raise
@@ -102,9 +103,22 @@ def refuse_nested(target: Target, lake: Connector) -> None:
             raise ConfigError(msg)
 
 
-def write_one(target: Target, frame: object, mode: WriteMode) -> WriteResult:
-    """Hand one batch to the table."""
-    return write(target.uri, frame, mode, storage_options=target.storage_options or None)
+def write_one(target: Target, frame: object, mode: WriteMode, *, batch: str | None = None) -> WriteResult:
+    """Hand one batch to the table, and the rows that it does not take to the one beside it.
+
+    Args:
+        target: The table.
+        frame: The batch.
+        mode: How it becomes the table.
+        batch: What the batch is called; by default after the root run.
+    """
+    return write(
+        target.uri,
+        frame,
+        mode,
+        storage_options=target.storage_options or None,
+        on_rejected=lambda rows: put_aside(target, rows, batch or target.root_run),
+    )
 
 
 def partition_slice(target: Target, schema: Mapping[str, pl.DataType]) -> Slice | None:
