@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -314,3 +315,20 @@ def test_the_declaration_is_checked_and_kept(tmp_path: Path) -> None:
     owners(tmp_path, 0, {"a": ("Rome", "Ann")})
     with pytest.raises(ConfigError, match="another declaration"):
         owners(tmp_path, 1, {"a": ("Rome", "Ann")}, overwrite_columns=[])
+
+
+def test_a_value_that_a_delete_passes_over_at_once_was_said_all_the_same(tmp_path: Path) -> None:
+    """The statement at 4 makes no version in any order, so no row can say that its note came after that of 2."""
+    said = [
+        Statement("a", 2, "x", note=(None, ["two"])),
+        Statement("a", 4, "x", sequence=1, note=(None, ["four"])),
+        Statement("a", 4, ABSENT, sequence=2),
+        Statement("a", 6, ABSENT),
+    ]
+    mode = History(keys=["k"], sequence_by="seq", overwrite_columns=OVERWRITTEN, **FEED)
+    for number, order in enumerate(permutations(said)):
+        table = str(tmp_path / str(number))
+        for one in order:
+            write(table, feed([one]), mode)
+        assert not any(write(table, feed([one]), mode).committed for one in order)
+        assert read(table) == ({("a", "x", 2, 4)}, {"a": (None, ("four",))})
