@@ -12,7 +12,7 @@ from deltalake import CommitProperties, write_deltalake
 from deltalake.schema import Field
 
 from fuse_dagster.core.errors import SchemaError
-from fuse_dagster.tables.commit import LostRaceError, Ticket, land, next_ticket
+from fuse_dagster.tables.commit import Ticket, land
 from fuse_dagster.tables.files import read_rows
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.manifest import Manifest
@@ -53,17 +53,9 @@ def settle(
     """
     if rows is not None:
         _refuse_nulls(view, rows, kept, shape)
-    ticket = next_ticket(view)
     total = view.count_rows() if rows is None else rows.height
-    full = memory.add_facts(view, replace(manifest, segments=()), facts, ticket)
-    memory.save(view, replace(full, rows_total=total, version=view.version + 1), ticket)
-    try:
-        version = _commit(view, rows, shape, kept, ticket)
-    except LostRaceError:
-        memory.discard(view, ticket)
-        raise
-    memory.tidy(view, ticket)
-    return version
+    with memory.remembered(view, replace(manifest, segments=()), facts=facts, rows_total=total) as ticket:
+        return _commit(view, rows, shape, kept, ticket)
 
 
 def changes_columns(view: TableView, rows: pl.DataFrame, shape: Shape) -> bool:
