@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,8 @@ def _in_process(settings: SparkSettings) -> SparkSession:
     asked = settings.asked()
     if running is None and not detect(settings.environ).manages_session:
         _find_java()
+        # Workers on this machine need our packages: without this they run whatever `python3` means to the shell.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if running is not None:
         _refuse_fixed(running, asked)
     builder = kind.builder
