@@ -310,6 +310,8 @@ def test_the_declaration_is_checked_and_kept(tmp_path: Path) -> None:
         History(keys=["k"], ignore=["owner"], overwrite_columns=["owner"])
     with pytest.raises(ConfigError, match="already in `keys`"):
         History(keys=["k"], overwrite_columns=["k"])
+    with pytest.raises(ConfigError, match="exclude each other"):
+        History(keys=["k"], overwrite_columns=["owner"], missing_column="carry")
     with pytest.raises(SchemaError, match="Did you mean `owner`"):
         owners(tmp_path, 0, {"a": ("Rome", "Ann")}, overwrite_columns=["ovner"])
     owners(tmp_path, 0, {"a": ("Rome", "Ann")})

@@ -176,6 +176,12 @@ class History:
                 "which statement came before one changes with each late row. Bring the column, or declare "
                 '`missing_column="null"`'
             )
+        if self.missing_column == "carry" and self.overwrite_columns:
+            yield (
+                '`missing_column="carry"` and `overwrite_columns` exclude each other: a snapshot without such a column '
+                "would say again what was said before it, and which that is changes with each late one. Track the "
+                'column, or declare `missing_column="null"`'
+            )
 
     def _wrong_times(self) -> Iterable[str]:
         if self.effective_at is not None and self.effective_column is not None:

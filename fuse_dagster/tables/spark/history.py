@@ -74,8 +74,8 @@ class _Context:
         return self.table.view.uri, self.known, self.prepared.manifest, self.prepared.mode
 
     def reaching(self, since: dt.datetime | None, of: str = "") -> str | None:
-        """SQL that holds for versions of interest; None where all are."""
-        if since is None or self.prepared.change or not self.known:
+        """SQL that holds for versions of interest; None where all are, as where columns are overwritten in each."""
+        if since is None or self.prepared.change or not self.known or self.prepared.shape.overwritten:
             return None
         end = of + quoted(self.prepared.shape.valid_to)
         return f"{end} IS NULL OR {end} >= timestamp_micros({micros(since)})"

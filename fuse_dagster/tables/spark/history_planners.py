@@ -9,11 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from fuse_dagster.tables.history.changes import DELETED, SEQUENCE
+from fuse_dagster.tables.history.changes import DELETED, fact_schema
 from fuse_dagster.tables.history.guard import Absence, Look
 from fuse_dagster.tables.history.manifest import Manifest
 from fuse_dagster.tables.history.plan import Outcome, Prepared, fit, to_swap
-from fuse_dagster.tables.history.timeline import AT
 from fuse_dagster.tables.history.write_changes import plan_changes, state
 from fuse_dagster.tables.history.write_snapshots import by_time, plan_snapshots
 from fuse_dagster.tables.modes import History
@@ -23,7 +22,7 @@ from fuse_dagster.tables.swapping import Swap
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView
 
-FACT_COLUMNS = (AT, SEQUENCE, DELETED)
+_COUNTS = ("keys", "held", "inserted", "updated", "closed", "overwritten", "delivered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,8 @@ class ChangesPlanner(HistoryPlanner):
         """Plan."""
         prepared = self.fit(batch)
         stated = state(prepared, batch)
-        keys = list(self.mode.keys)
         is_fact = pl.col(DELETED).is_not_null()
-        facts = held.filter(is_fact).sort(ORDER).select(*keys, *FACT_COLUMNS)
+        facts = held.filter(is_fact).sort(ORDER).select(*fact_schema(prepared.batch.schema, stated.columns))
         rows = memory_rows(self.uri, held.filter(~is_fact), prepared.schema)
         if stated.rows.is_empty():
             return Bucket(_nothing(prepared, rows), Tally(duplicates=stated.duplicates))
@@ -101,7 +99,7 @@ def look_of(said: Mapping[str, Any], like: Look) -> Look:
         Absence(one["neighbour"], one["full"], one["absent"], pl.DataFrame(one["shown"], schema=like.shown.schema))
         for one in said["absences"]
     )
-    counts = {name: said[name] for name in ("keys", "held", "inserted", "updated", "closed", "delivered")}
+    counts = {name: said[name] for name in _COUNTS}
     return Look(
         where=like.where, absences=absences, shown=pl.DataFrame(said["shown"], schema=like.shown.schema), **counts
     )
@@ -110,7 +108,7 @@ def look_of(said: Mapping[str, Any], like: Look) -> Look:
 def _measured(seen: Look) -> dict[str, Any]:
     return {
         "at": seen.where.at.isoformat(),
-        **{name: getattr(seen, name) for name in ("keys", "held", "inserted", "updated", "closed", "delivered")},
+        **{name: getattr(seen, name) for name in _COUNTS},
         "absences": [{**asdict(one), "shown": _texts(one.shown)} for one in seen.absences],
         "shown": _texts(seen.shown),
     }
