@@ -12,6 +12,9 @@ from fuse_dagster.core.errors import TableStateError, first_line
 from fuse_dagster.tables.rows import ROW
 from fuse_dagster.tables.view import TableView
 
+MOST_KEPT = 3_000_000
+"""Rows above which a column that was compared is let go: memory counts for more than reading it again."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
@@ -61,11 +64,14 @@ class FileRows:
         return chosen.with_columns(pl.int_range(0, self.height, dtype=pl.Int64, eager=True).alias(ROW))
 
     def column(self, name: str) -> pl.Series:
-        """One column of all rows, by number; not kept, because a comparison needs it once."""
+        """One column of all rows, by number; of many rows it is not kept, though their files may be read again."""
         if name in self._kept:
             return self._kept[name]
         parts = [self._read(number, [name])[name] for number in range(len(self.paths))]
-        return pl.concat(parts) if parts else pl.Series(name, [], dtype=self.schema[name])
+        found = pl.concat(parts) if parts else pl.Series(name, [], dtype=self.schema[name])
+        if self.height <= MOST_KEPT:
+            self._kept[name] = found
+        return found
 
     def holding(self, numbers: Iterable[pl.Series]) -> list[int]:
         """Which files hold these rows, ascending.
@@ -84,9 +90,10 @@ class FileRows:
         """All columns of one file, and `ROW`."""
         start, end = self.starts[number], self.starts[number + 1]
         rows = pl.int_range(start, end, dtype=pl.Int64, eager=True).alias(ROW)
-        if all(name in self._kept for name in self.schema):
-            return pl.DataFrame([self._kept[name][start:end] for name in self.schema]).with_columns(rows)
-        return self._read(number, [*self.schema]).with_columns(rows)
+        missing = [name for name in self.schema if name not in self._kept]
+        found = self._read(number, missing) if missing else pl.DataFrame()
+        parts = [found[name] if name in missing else self._kept[name][start:end] for name in self.schema]
+        return pl.DataFrame(parts).with_columns(rows)
 
     def part(self, path: str, where: pl.Expr | None = None, names: Sequence[str] | None = None) -> pl.DataFrame:
         """Rows of one file, without numbers; others are not held in memory.

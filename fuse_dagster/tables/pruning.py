@@ -27,7 +27,7 @@ def may_reach(files: pl.DataFrame, valid_to: str, since: dt.datetime) -> pl.Expr
 
 
 def may_hold(files: pl.DataFrame, keys: pl.DataFrame) -> pl.Expr:
-    """Files whose bounds of the first key column meet the batch's.
+    """Files whose bounds of the first key column enclose a key of the batch.
 
     Only bounds that every writer states exactly count: those of decimals are doubles in the log, those of timestamps
     are cut to milliseconds.
@@ -38,12 +38,33 @@ def may_hold(files: pl.DataFrame, keys: pl.DataFrame) -> pl.Expr:
     """
     name = keys.columns[0]
     low, high = f"min.{name}", f"max.{name}"
-    wanted = keys[name]
-    if wanted.is_empty():
+    if keys.is_empty():
         return pl.lit(False)
-    if not has_exact_bounds(wanted.dtype) or low not in files.columns or files.schema[low] != wanted.dtype:
+    if not _states_bounds(files, name, keys.schema[name]):
         return pl.lit(True)
-    return ((pl.col(low) <= wanted.max()) & (pl.col(high) >= wanted.min())).fill_null(True)
+    # The first wanted key that is not below a file's lowest decides: if that one is above its highest, all are.
+    wanted = keys[name].drop_nulls().unique().sort()
+    first = wanted.search_sorted(files[low], side="left")
+    nearest = wanted.gather(first.set(first >= len(wanted), None))
+    below, known = nearest <= files[high], files[low].is_not_null() & files[high].is_not_null()
+    return pl.lit(~known | below.fill_null(False))
+
+
+def in_key_order(files: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Files by their lowest key, so that rows that are sorted within and across files are read sorted.
+
+    Args:
+        files: From `TableView.files`.
+        key: The first key column.
+    """
+    low = f"min.{key}"
+    return files.sort(low, maintain_order=True) if low in files.columns else files
+
+
+def _states_bounds(files: pl.DataFrame, name: str, dtype: pl.DataType) -> bool:
+    low, high = f"min.{name}", f"max.{name}"
+    stated = low in files.columns and high in files.columns
+    return has_exact_bounds(dtype) and stated and files.schema[low] == dtype == files.schema[high]
 
 
 def has_exact_bounds(dtype: pl.DataType) -> bool:

@@ -61,24 +61,35 @@ class Swap:
         changed = [] if self.updated is None else [self.updated[ROW]]
         return [numbers for numbers in (self.removed, *changed) if len(numbers)]
 
-    def remaining(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows without those that go, and with their new values.
+    def after(self, rows: pl.DataFrame, near: pl.DataFrame) -> list[pl.DataFrame]:
+        """What becomes of neighbouring files, per group: rows that stay, change and come, by their numbers.
+
+        A file that is sorted by its key stays so, and is compared cheaply again. Each group is gathered in one go,
+        because rows that are copied twice cost as much as writing them.
 
         Args:
-            rows: All rows of neighbouring files, with `ROW`.
+            rows: All rows of the files, with `ROW`.
+            near: Rows that come, with the number of the row that each belongs beside.
         """
-        start, numbers = rows[ROW].first() or 0, rows[ROW]
-        gone = _among(self.removed, numbers) - start
-        if self.updated is None or self.updated.is_empty():
-            return rows.filter(_without(rows.height, gone)).select(*self.schema)
-        mine = self.updated.filter(pl.col(ROW).is_between(numbers.first(), numbers.last()))
-        changed = rows[mine[ROW] - start].with_columns(mine.drop(ROW)).select(*self.schema)
-        stay = rows.filter(_without(rows.height, gone) & _without(rows.height, mine[ROW] - start))
-        return pl.concat([stay.select(*self.schema), changed])
+        columns, numbers = [*self.schema, ROW], rows[ROW]
+        start = numbers.first() or 0
+        kept, changed = _without(rows.height, _among(self.removed, numbers) - start), near.clear()
+        if self.updated is not None and len(mine := self.updated.filter(_within(numbers))):
+            kept = kept & _without(rows.height, mine[ROW] - start)
+            changed = rows[mine[ROW] - start].with_columns(mine.drop(ROW))
+        every = pl.concat([rows.select(columns), changed.select(columns), near.select(columns)])
+        kept = pl.concat([kept, pl.repeat(True, every.height - rows.height, eager=True)])
+        return [_in_order(every, kept & mask) for mask in self._masks(every)]
 
     def groups(self, frame: pl.DataFrame) -> list[pl.DataFrame]:
         """The frame split into its groups of files."""
-        return [frame] if self.apart is None else [frame.filter(self.apart), frame.filter(~self.apart)]
+        return [frame.filter(mask) for mask in self._masks(frame)]
+
+    def _masks(self, frame: pl.DataFrame) -> list[pl.Series]:
+        if self.apart is None:
+            return [pl.repeat(True, frame.height, eager=True)]
+        mask = frame.select(self.apart.alias(ROW)).to_series()
+        return [mask, ~mask]
 
 
 def swap(view: TableView, plan: Swap, *, ticket: Ticket | None = None) -> Committed:
@@ -156,6 +167,19 @@ def _among(numbers: pl.Series, rows: pl.Series) -> pl.Series:
     return numbers.filter(numbers.is_between(rows.first(), rows.last()))
 
 
+def _within(numbers: pl.Series) -> pl.Expr:
+    return pl.col(ROW).is_between(numbers.first(), numbers.last())
+
+
+def _in_order(frame: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
+    """The chosen rows by their numbers."""
+    positions = chosen.arg_true()
+    numbers = frame[ROW].gather(positions)
+    if not numbers.is_sorted():
+        positions = positions.gather(numbers.arg_sort())
+    return frame.drop(ROW)[positions]
+
+
 def _without(height: int, positions: pl.Series) -> pl.Series:
     """A mask that leaves out some positions: cheaper than a join, because rows are numbered without gaps."""
     mask = pl.repeat(True, height, eager=True)
@@ -197,8 +221,7 @@ def _new_files(plan: Swap, rows: FileRows, files: Sequence[int]) -> Iterator[pl.
         start, end = rows.starts[number], rows.starts[number + 1]
         here = (pl.col(ROW) >= start) & (pl.col(ROW) < end)
         placed = placed | here
-        near = added.filter(here).drop(ROW)
-        for pool, part in zip(pools, plan.groups(pl.concat([plan.remaining(rows.file(number)), near])), strict=True):
+        for pool, part in zip(pools, plan.after(rows.file(number), added.filter(here)), strict=True):
             if part.height >= SMALL:
                 yield part
             else:
@@ -221,17 +244,22 @@ def _rewrite(view: TableView, plan: Swap, ticket: Ticket | None) -> Committed:
     A file swap commits with the old columns whatever its files hold, and a second commit for the schema could be left
     alone by a crash. So this one costs a table, once per new column.
     """
-    _refuse_lost_promises(view)
+    refuse_lost_promises(view)
     if plan.rows.height != view.count_rows():
         raise TableStateError(
             f"a schema change of `{view.uri}` needs all of its rows, not {plan.rows.height}; nothing was written"
         )
-    after = pl.concat([plan.remaining(plan.rows.frame), plan.added.select(*plan.schema)])
-    return put(view, pl.concat(plan.groups(after)), overwrite=True, replace_schema=True, ticket=ticket)
+    last = pl.lit(plan.rows.height, dtype=pl.Int64).alias(ROW)
+    after = pl.concat(plan.after(plan.rows.frame, plan.added.with_columns(last)))
+    return put(view, after, overwrite=True, replace_schema=True, ticket=ticket)
 
 
-def _refuse_lost_promises(view: TableView) -> None:
-    """delta-rs writes a new schema from the rows alone: what the old one says beyond names and types would be gone."""
+def refuse_lost_promises(view: TableView) -> None:
+    """Refuse to change columns that say more than their names and types: a new schema is written from rows alone.
+
+    Raises:
+        SchemaError: A column is NOT NULL, has a comment, or is generated.
+    """
     said = [f.name for f in view.table.schema().fields if not f.nullable or f.metadata]
     if said:
         raise SchemaError(

@@ -18,7 +18,7 @@ from fuse_dagster.tables.history.other_files import reach_other_files
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.keys import refuse_bad_keys
 from fuse_dagster.tables.modes import History
-from fuse_dagster.tables.pruning import may_hold, may_reach
+from fuse_dagster.tables.pruning import in_key_order, may_hold, may_reach
 from fuse_dagster.tables.rows import Rows
 from fuse_dagster.tables.schema import SchemaChange, reconcile, require
 from fuse_dagster.tables.swapping import Swap, mark, swap
@@ -113,7 +113,7 @@ def candidates(prepared: Prepared, since: dt.datetime, keys: pl.DataFrame | None
         files = files.filter(may_reach(files, prepared.shape.valid_to, since))
         if keys is not None:
             files = files.filter(may_hold(files, keys))
-    return read_rows(prepared.view, files, prepared.schema)
+    return read_rows(prepared.view, in_key_order(files, prepared.shape.keys[0]), prepared.schema)
 
 
 def versions(prepared: Prepared, rows: Rows) -> pl.DataFrame:
