@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +95,7 @@ def _commits(session: SparkSession, table: str | Path, *, newest_only: bool = Fa
 
     try:
         limit = " LIMIT 1" if newest_only else ""
-        history = session.sql(f"DESCRIBE HISTORY delta.{quoted(str(table))}{limit}")
+        history = session.sql(f"DESCRIBE HISTORY delta.{quoted(_absolute(table))}{limit}")
         rows = history.selectExpr("version", "unix_micros(timestamp) AS micros").collect()
     except PySparkException as error:
         raise _unopened(table, error) from error
@@ -118,7 +119,7 @@ def _readable(session: SparkSession, table: str | Path, version: int) -> DataFra
     from pyspark.errors import PySparkException
 
     try:
-        frame = session.read.format("delta").option("versionAsOf", version).load(str(table))
+        frame = session.read.format("delta").option("versionAsOf", version).load(_absolute(table))
         frame.schema  # noqa: B018 - over Spark Connect, this is what opens the table
         files = frame.inputFiles() if _is_local(table) else []
     except PySparkException:
@@ -137,6 +138,11 @@ def _oldest(session: SparkSession, table: str | Path, versions: list[int]) -> in
         else:
             high = middle
     return versions[low]
+
+
+def _absolute(table: str | Path) -> str:
+    # Spark's own current folder is the one in which its JVM started, which may have been another.
+    return str(table) if urlsplit(str(table)).scheme else os.path.abspath(table)  # noqa: PTH100 - takes a text too
 
 
 def _is_local(table: str | Path) -> bool:

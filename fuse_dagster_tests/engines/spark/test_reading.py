@@ -44,6 +44,13 @@ def test_the_newest_version_is_read(spark: SparkSession, table: Path) -> None:
     assert from_spark(scan(spark, table)).rows() == [(9, "new")]
 
 
+def test_a_relative_path_starts_at_the_current_folder(
+    spark: SparkSession, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(table.parent)
+    assert from_spark(scan(spark, table.name)).rows() == [(9, "new")]
+
+
 def test_columns_and_rows_are_chosen(spark: SparkSession, table: Path) -> None:
     found = from_spark(scan(spark, str(table), version=1, columns=["a.b", "k"], where="k >= 2"))
     assert sorted(found.rows(), key=str) == [("z", 3), (None, 2)]
