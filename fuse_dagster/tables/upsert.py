@@ -82,7 +82,7 @@ def plan_upsert(
     typed, change = reconcile(batch, table, policy=mode.schema, own=mode.own)
     refuse_missing(change.missing, "the batch")
     stated = state(batch, typed, mode)
-    columns = _columns(table, typed.schema, change, mode)
+    columns = columns_after(table, typed.schema, change, mode)
     some = mode.absent == "keep" and not columns.change
     rows = read(columns.schema, stated.rows.select(mode.keys) if some else None)
     decided = decide(rows, stated, mode)
@@ -107,7 +107,7 @@ def _read(view: TableView, schema: Mapping[str, pl.DataType], keys: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class Columns:
     """The table's columns after the write.
 
     Attributes:
@@ -123,9 +123,20 @@ class _Columns:
     sentences: tuple[str, ...]
 
 
-def _columns(
+def columns_after(
     table: Mapping[str, pl.DataType], batch: Mapping[str, pl.DataType], change: SchemaChange, mode: Upsert
-) -> _Columns:
+) -> Columns:
+    """The columns that a table has after a batch.
+
+    Args:
+        table: Columns and types that it has now.
+        batch: Those of the batch.
+        change: How the two meet.
+        mode: The declaration.
+
+    Raises:
+        SchemaError: The column of soft deletes is there and no boolean.
+    """
     schema = change.after(table) if table else dict(batch)
     sentences = change.sentences
     anew = False
@@ -138,10 +149,10 @@ def _columns(
         anew = bool(table) and name not in table
         schema |= {name: pl.Boolean()}
         sentences += (f"{name}: boolean added",) if anew else ()
-    return _Columns(schema, bool(change) or anew, anew, sentences)
+    return Columns(schema, bool(change) or anew, anew, sentences)
 
 
-def _plan(rows: Rows, stated: Stated, decided: Decided, columns: _Columns, mode: Upsert) -> Swap:
+def _plan(rows: Rows, stated: Stated, decided: Decided, columns: Columns, mode: Upsert) -> Swap:
     """What goes, what comes, and what is marked."""
     gone = [decided.replaced, decided.removed]
     marked = decided.marked
@@ -162,7 +173,7 @@ def _plan(rows: Rows, stated: Stated, decided: Decided, columns: _Columns, mode:
     )
 
 
-def _marks(rows: Rows, removed: pl.Series, marked: pl.Series, name: str, columns: _Columns) -> pl.DataFrame:
+def _marks(rows: Rows, removed: pl.Series, marked: pl.Series, name: str, columns: Columns) -> pl.DataFrame:
     """The rows whose mark changes: those deleted now, and all that stay where there were no marks before."""
     marks = marked.rename(ROW).to_frame().with_columns(pl.lit(True).alias(name))
     if not columns.anew:

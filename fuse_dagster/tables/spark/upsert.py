@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -16,7 +16,7 @@ from fuse_dagster.tables.spark.commit import SparkTable
 from fuse_dagster.tables.spark.landing import Change, land
 from fuse_dagster.tables.spark.staging import Staged, Written, held_rows, with_types
 from fuse_dagster.tables.spark.worker import OP, REPORT, Bucket, Job, memory_rows
-from fuse_dagster.tables.upsert import plan_upsert
+from fuse_dagster.tables.upsert import columns_after, plan_upsert
 from fuse_dagster.tables.upserting.guard import Absence, guard_deletes, refuse_empty
 
 if TYPE_CHECKING:
@@ -63,16 +63,17 @@ def upsert(table: SparkTable, staged: Staged, mode: Upsert) -> Written:
     """
     known = table.schema()
     typed, change = reconcile(staged.empty, known, policy=mode.schema, own=mode.own)
-    schema = {**(change.after(known) if known else dict(typed.schema)), **dict.fromkeys(mode.own, pl.Boolean())}
+    columns = columns_after(known, typed.schema, change, mode)
+    schema = columns.schema
     output: dict[str, pl.DataType] = {OP: pl.String(), REPORT: pl.String(), **schema}
     job = Job(UpsertPlanner(table.view.uri, known, mode), tuple(mode.keys), tuple(mode.keys), output, staged.masked)
     batch = with_types(table.session, staged, mode.keys, schema)
     planned = plan(table.session, held_rows(table, schema), batch, job)
     try:
         _judge(planned, mode)
-        what = Change(planned, tuple(mode.keys), schema, new_columns=bool(known) and schema != known)
+        what = Change(planned, tuple(mode.keys), schema, new_columns=bool(known) and columns.change)
         committed = None if known and what.is_empty else land(table, what, Ticket())
-        return Written(committed, planned.tally, planned.batch_rows)
+        return Written(committed, replace(planned.tally, schema_changes=columns.sentences), planned.batch_rows)
     finally:
         planned.release()
 

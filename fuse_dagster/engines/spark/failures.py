@@ -1,0 +1,25 @@
+"""What Spark raises, and what it says in one line, without the values of a row."""
+
+from __future__ import annotations
+
+from fuse_dagster.core.errors import first_line
+
+_VALUES = " violated by row with values"
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """The classes of what Spark raises: its own, and those of the bridge to the JVM, which Spark Connect lacks."""
+    from pyspark.errors import PySparkException
+
+    try:
+        from py4j.protocol import Py4JError
+    except ModuleNotFoundError:
+        return (PySparkException,)
+    return (PySparkException, Py4JError)
+
+
+def why(error: Exception) -> str:
+    """What an error of Spark says in one line; of a constraint's, which one it is, but not the row that breaks it."""
+    thrown = getattr(error, "java_exception", None)
+    said = first_line(error) if thrown is None else str(thrown.getMessage()).strip().partition("\n")[0]
+    return said.partition(_VALUES)[0]
