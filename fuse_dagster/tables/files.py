@@ -165,7 +165,7 @@ def _read(view: TableView, path: str, schema: Mapping[str, pl.DataType], where: 
 
 
 def _scan(view: TableView, path: str) -> pl.LazyFrame:
-    return pl.scan_parquet(view.locate(path), glob=False, storage_options=dict(view.storage_options) or None)
+    return pl.scan_parquet(view.locate(path), glob=False, storage_options=view.polars_options)
 
 
 def _unreadable(view: TableView, path: str, error: Exception) -> TableStateError:

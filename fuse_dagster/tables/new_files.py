@@ -45,7 +45,7 @@ def write_files(view: TableView, frames: Iterable[pl.DataFrame], *, data_change:
 
 def _write(view: TableView, frame: pl.DataFrame, *, data_change: bool) -> AddAction:
     path = f"part-{uuid.uuid4()}.zstd.parquet"
-    options = dict(view.storage_options) or None
+    options = view.polars_options
     with writing(view.uri):
         frame.write_parquet(view.locate(path), compression="zstd", compression_level=1, storage_options=options)
         size = _size(view, path)

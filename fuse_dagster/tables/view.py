@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -21,6 +22,7 @@ from fuse_dagster.engines.local.reading import open_table, scan_opened
 # A writer that swaps files by hand must keep these promises itself, so it only meets tables that ask for no others.
 _KEPT = frozenset({"timestampNtz", "appendOnly", "invariants", "checkConstraints"})
 _LEGACY_WRITER = 2
+_NUMBERS = frozenset({"max_retries"})
 _UNSAFE = frozenset("%[]^|\\")
 
 
@@ -77,6 +79,11 @@ class TableView:
         if files["num_records"].null_count() == 0:
             return int(files["num_records"].sum())
         return int(scan_opened(self.table).select(pl.len()).collect().item())
+
+    @property
+    def polars_options(self) -> dict[str, Any] | None:
+        """The storage options as polars takes them: where delta-rs wants a text, it wants a number."""
+        return {name: int(v) if name in _NUMBERS else v for name, v in self.storage_options.items()} or None
 
     def locate(self, path: str) -> str:
         """Full address of a data file, from its path in the log."""

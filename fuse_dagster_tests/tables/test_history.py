@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -410,3 +411,13 @@ def test_times_before_and_after_all_years_are_refused(tmp_path: Path, moment: An
 def test_a_zone_that_is_none_is_told(table: Path) -> None:
     with pytest.raises(ConfigError, match="IANA name"):
         as_of(table, dt.date(2024, 1, 1), timezone="Nope")
+
+
+def test_half_a_manifest_of_a_killed_writer_is_never_read(tmp_path: Path) -> None:
+    mode = History(keys=["k"], effective_at=JAN)
+    write(tmp_path / "t", pl.DataFrame({"k": ["a"], "v": [1]}), mode)
+    [manifest] = (tmp_path / "t/_fuse").glob("*.parquet")
+    half = manifest.with_name(manifest.name.replace(manifest.stem.rpartition("-")[2], "0" * 32))
+    half.write_bytes(manifest.read_bytes()[:40])
+    again = write(tmp_path / "t", pl.DataFrame({"k": ["a"], "v": [2]}), replace(mode, effective_at=FEB))
+    assert again.updated == 1

@@ -30,9 +30,8 @@ from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.view import TableView, is_local, writing
 
 FOLDER = "_fuse"
-_CONTENT, _PATH = "manifest", "path"
+_CONTENT = "manifest"
 _MOST_SEGMENTS = 16
-_READS = 5
 _RETRACKED = {"track", "ignore"}
 
 logger = logging.getLogger(__name__)
@@ -158,12 +157,11 @@ def read_manifest(view: TableView, transaction: int) -> Manifest:
     Raises:
         TableStateError: It is gone, damaged, or of a format that this version does not know.
     """
-    pattern = f"{transaction:020d}-*.parquet"
     try:
-        found = _read_all(view, pattern)
-        raw = json.loads(found[_landed(view, list(found), pattern)])
+        name = _landed(view, transaction)
+        raw = json.loads(_scan(view, name).collect()[_CONTENT].item())
     except (OSError, ValueError, PolarsError) as error:
-        raise _gone(view, pattern) from error
+        raise _gone(view, _pattern(transaction)) from error
     if raw.get("format") != FORMAT:
         raise TableStateError(
             f"the memory of `{view.uri}` has format {raw.get('format')}, this version knows {FORMAT}; "
@@ -173,25 +171,22 @@ def read_manifest(view: TableView, transaction: int) -> Manifest:
     return Manifest(**{**raw, "snapshots": snapshots, "segments": tuple(raw["segments"])})
 
 
-def _read_all(view: TableView, pattern: str) -> dict[str, str]:
-    """Manifests of one transaction version by path; read again where a racing writer removed its own meanwhile."""
-    for _ in range(_READS):
-        try:
-            return dict(_scan(view, pattern, include_file_paths=_PATH).collect().select(_PATH, _CONTENT).rows())
-        except FileNotFoundError as error:
-            vanished = error
-    raise vanished
+def _landed(view: TableView, transaction: int) -> str:
+    """The manifest whose commit landed. Where several writers, or one that was killed, left theirs, the log says which.
+
+    None of the others is read: a killed writer may have left half of one.
+    """
+    names = _names(view, transaction)
+    if len(names) > 1:
+        written = {str(entry.get(WRITE_ID) or entry.get("userMetadata")) for entry in view.table.history()}
+        names = [name for name in names if name.rpartition("-")[2].removesuffix(".parquet") in written]
+    if len(names) != 1:
+        raise _gone(view, _pattern(transaction))
+    return names[0]
 
 
-def _landed(view: TableView, paths: list[str], pattern: str) -> str:
-    """Of the manifests of racing writers, the one whose commit landed: the log says whose it was."""
-    if len(paths) == 1:
-        return paths[0]
-    written = {str(entry.get(WRITE_ID) or entry.get("userMetadata")) for entry in view.table.history()}
-    mine = [path for path in paths if path.rpartition("-")[2].removesuffix(".parquet") in written]
-    if len(mine) != 1:
-        raise _gone(view, pattern)
-    return mine[0]
+def _pattern(transaction: int) -> str:
+    return f"{transaction:020d}-*.parquet"
 
 
 def _gone(view: TableView, name: str) -> TableStateError:
@@ -255,15 +250,11 @@ def _handler(view: TableView) -> DeltaStorageHandler:
 
 def _write(view: TableView, frame: pl.DataFrame, name: str) -> None:
     with writing(view.uri):
-        frame.write_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=dict(view.storage_options) or None)
+        frame.write_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=view.polars_options)
 
 
-def _scan(view: TableView, name: str, *, include_file_paths: str | None = None) -> pl.LazyFrame:
-    return pl.scan_parquet(
-        f"{view.uri}/{FOLDER}/{name}",
-        storage_options=dict(view.storage_options) or None,
-        include_file_paths=include_file_paths,
-    )
+def _scan(view: TableView, name: str) -> pl.LazyFrame:
+    return pl.scan_parquet(f"{view.uri}/{FOLDER}/{name}", glob=False, storage_options=view.polars_options)
 
 
 def _make_folder(view: TableView) -> None:

@@ -175,7 +175,7 @@ def _named(view: TableView, manifests: Iterable[str]) -> Iterable[str]:
     """Segments that manifests name, each read by its own name: a crash may have left half a file beside one."""
     for name in manifests:
         try:
-            found = pl.read_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=dict(view.storage_options) or None)
+            found = pl.read_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=view.polars_options)
             yield from json.loads(found["manifest"][0])["segments"]
         except (OSError, ValueError, KeyError, PolarsError) as error:
             raise TableStateError(

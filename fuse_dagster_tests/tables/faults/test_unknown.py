@@ -79,7 +79,6 @@ def test_an_unreachable_server_is_no_missing_table(
     assert s3_place.digests() == before
 
 
-@pytest.mark.xfail(raises=ValueError, reason="polars wants a number where delta-rs wants a text")
 @pytest.mark.parametrize("name", ["snapshots", "upserts"])
 def test_the_number_of_retries_may_be_chosen(name: str, s3: S3Server, s3_place: Place) -> None:
     place = Place(s3_place.uri, {**s3.options(), "max_retries": "2"})
