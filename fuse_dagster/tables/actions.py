@@ -29,7 +29,7 @@ def create(
     Raises:
         LostRaceError: Someone else made it first.
     """
-    _refuse_layout(frame, partition_by)
+    refuse_layout(frame, partition_by)
 
     def make(props: CommitProperties) -> None:
         try:
@@ -77,7 +77,7 @@ def put(
         SchemaError: A column's type would grow.
     """
     refuse_widened(view.uri, widened or {})
-    _refuse_marker(frame, view.table.metadata().partition_columns)
+    refuse_marker(frame, view.table.metadata().partition_columns)
     table, before = view.table, view.files()
 
     def run(props: CommitProperties) -> None:
@@ -106,19 +106,28 @@ def _measured(view: TableView, before: pl.DataFrame, version: int) -> Committed:
     return Committed(version, new.height, int(new["size_bytes"].sum()), rows)
 
 
-def _refuse_layout(frame: pl.DataFrame, partition_by: Sequence[str]) -> None:
-    """Refuse physical partition columns that a table cannot be laid out by."""
+def refuse_layout(frame: pl.DataFrame, partition_by: Sequence[str]) -> None:
+    """Refuse physical partition columns that a table cannot be laid out by.
+
+    Raises:
+        ConfigError: One is not in the frame, or none is left for the files.
+        PartitionError: A value is the one that stands for null on disk.
+    """
     missing = [name for name in partition_by if name not in frame.columns]
     if missing or (partition_by and len(partition_by) >= frame.width):
         raise ConfigError(
             f"`partition_by` is {list(partition_by)}, but the columns are {frame.columns}: it names columns of the "
             "batch, and leave at least one for the files"
         )
-    _refuse_marker(frame, partition_by)
+    refuse_marker(frame, partition_by)
 
 
-def _refuse_marker(frame: pl.DataFrame, partition_columns: Sequence[str]) -> None:
-    """Refuse the text that a null partition value is called on disk: it would be read back as null."""
+def refuse_marker(frame: pl.DataFrame, partition_columns: Sequence[str]) -> None:
+    """Refuse the text that a null partition value is called on disk: it would be read back as null.
+
+    Raises:
+        PartitionError: A column of the layout holds it.
+    """
     for name in partition_columns:
         if name in frame.columns and frame.schema[name] == pl.String and (frame[name] == HIVE_NULL).any():
             raise PartitionError(

@@ -30,8 +30,8 @@ def append(view: TableView, batch: pl.DataFrame, mode: Append) -> tuple[Committe
         KeyValueError: For `once` by columns: a key is null, or stands twice with different values.
     """
     typed, change = reconcile(batch, view.schema(), policy=mode.schema)
-    ticket = _ticket(view, mode)
-    if ticket is not None and _has_landed(view, ticket):
+    ticket = batch_ticket(view, mode)
+    if ticket is not None and has_landed(view, ticket):
         return None, Tally()
     fresh, duplicates = typed, 0
     if mode.once_by_key:
@@ -48,8 +48,12 @@ def append(view: TableView, batch: pl.DataFrame, mode: Append) -> tuple[Committe
     return put(view, fresh, overwrite=False, widened=change.widened, ticket=ticket, alone=alone), tally
 
 
-def _ticket(view: TableView, mode: Append) -> Ticket | None:
-    """The name of the batch goes into the commit of its rows, so that neither is there without the other."""
+def batch_ticket(view: TableView, mode: Append) -> Ticket | None:
+    """The ticket of a batch with a name, which goes into the commit of its rows: neither is there without the other.
+
+    Raises:
+        ConfigError: `once="batch"`, and no name.
+    """
     if not mode.once_by_batch:
         return None
     if mode.batch_id is None:
@@ -60,7 +64,8 @@ def _ticket(view: TableView, mode: Append) -> Ticket | None:
     return Ticket({f"{APP_ID}.append:{mode.batch_id}": 1})
 
 
-def _has_landed(view: TableView, ticket: Ticket) -> bool:
+def has_landed(view: TableView, ticket: Ticket) -> bool:
+    """Whether the batch of a ticket is in the table."""
     # Looked up on the view that the rows are appended to: of two writers of one batch, Delta refuses the second.
     return view.exists and any(view.table.transaction_version(app) is not None for app in ticket.transactions)
 

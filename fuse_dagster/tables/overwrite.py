@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from fuse_dagster.engines.local.reading import scan
@@ -49,26 +51,42 @@ def overwrite(view: TableView, batch: pl.DataFrame, mode: Overwrite) -> tuple[Co
 
 def _whole(view: TableView, batch: pl.DataFrame, mode: Overwrite) -> tuple[Committed | None, Tally]:
     """Replace all rows; with `evolve` the table takes the batch's columns as they are."""
-    schema = view.schema()
+    typed, said = fit_whole(view.uri, batch, view.schema(), mode)
+    if not view.exists:
+        return create(view, typed, partition_by=mode.partition_by), Tally(inserted=batch.height)
+    if mode.skip_if_unchanged and not said and _is_there(view, typed, None):
+        return None, Tally()
+    gone = view.count_rows()  # before delta-rs' writer moves the opened table on
+    committed = put(view, typed, overwrite=True, replace_schema=bool(said))
+    return committed, Tally(inserted=batch.height, deleted=gone, schema_changes=said)
+
+
+def fit_whole(
+    uri: str, batch: pl.DataFrame, schema: Mapping[str, pl.DataType], mode: Overwrite
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The batch as it replaces a whole table, and one sentence per change of the columns.
+
+    Args:
+        uri: The table, for messages.
+        batch: Rows x columns, Delta types.
+        schema: The table's columns and types; empty for none.
+        mode: The declaration.
+
+    Raises:
+        SchemaError: The batch does not fit the columns, where the mode is strict.
+    """
     strict = mode.schema == "strict"
     typed, change = reconcile(batch, schema if strict or _only_casts(batch, schema) else {}, policy=mode.schema)
     if strict:
         refuse_missing(change.missing, "the batch")
-        refuse_widened(view.uri, change.widened)
-    if not view.exists:
-        return create(view, typed, partition_by=mode.partition_by), Tally(inserted=batch.height)
-    replaced = {n: d for n, d in typed.schema.items() if schema.get(n) != d}
+        refuse_widened(uri, change.widened)
+    replaced = {n: d for n, d in typed.schema.items() if schema and schema.get(n) != d}
     dropped = tuple(name for name in schema if name not in typed.columns)
-    if mode.skip_if_unchanged and not replaced and not dropped and _is_there(view, typed, None):
-        return None, Tally()
-    said = tuple(
-        f"{n}: {d} added" if n not in schema else f"{n}: {schema[n]} became {d}" for n, d in replaced.items()
-    ) + tuple(f"{name}: dropped" for name in dropped)
-    committed = put(view, typed, overwrite=True, replace_schema=bool(replaced or dropped))
-    return committed, Tally(inserted=batch.height, deleted=view.count_rows(), schema_changes=said)
+    said = tuple(f"{n}: {d} added" if n not in schema else f"{n}: {schema[n]} became {d}" for n, d in replaced.items())
+    return typed, said + tuple(f"{name}: dropped" for name in dropped)
 
 
-def _only_casts(batch: pl.DataFrame, schema: dict[str, pl.DataType]) -> bool:
+def _only_casts(batch: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> bool:
     """Whether the batch fits the table's types without changing them, so that int32 does not replace int64."""
     try:
         _, change = reconcile(batch, schema, policy="evolve")

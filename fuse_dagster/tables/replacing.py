@@ -73,11 +73,23 @@ def _refuse_strays(batch: pl.DataFrame, condition: Condition) -> None:
     """A row that the predicate does not choose would stay beside its copy of the next run."""
     strays = batch.filter(~condition.met(batch))
     if strays.height:
-        shown = strays.select(*dict.fromkeys([*condition.columns, *strays.columns]))
-        raise PartitionError(
-            f"{strays.height} of {batch.height} rows do not meet the predicate `{condition.sql}` (a null does not): "
-            f"{samples(shown)}; nothing was written. Filter them out in the asset, or correct `predicate`"
-        )
+        raise unmet_error(strays, condition, strays=strays.height, rows=batch.height)
+
+
+def unmet_error(shown: pl.DataFrame, condition: Condition, *, strays: int, rows: int) -> PartitionError:
+    """What is said of rows that do not meet the predicate.
+
+    Args:
+        shown: Some of them.
+        condition: The predicate.
+        strays: How many there are.
+        rows: Rows of the batch.
+    """
+    first = shown.select(*dict.fromkeys([*condition.columns, *shown.columns]))
+    return PartitionError(
+        f"{strays} of {rows} rows do not meet the predicate `{condition.sql}` (a null does not): "
+        f"{samples(first, of=strays)}; nothing was written. Filter them out in the asset, or correct `predicate`"
+    )
 
 
 def _with_key(rows: FileRows, batch: pl.DataFrame, keys: Sequence[str]) -> pl.Series:

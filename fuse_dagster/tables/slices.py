@@ -147,12 +147,24 @@ def refuse_strays(batch: pl.DataFrame, where: Slice) -> None:
     """
     strays = batch.filter(~where.matches(batch.schema))
     if strays.height:
-        shown = strays.select(*dict.fromkeys([*where.columns, *strays.columns]))
-        raise PartitionError(
-            f"{strays.height} of {batch.height} rows do not belong to the partition being written, which is decided by "
-            f"`{', '.join(where.columns)}`: {samples(shown)}; nothing was written. Filter them out in the asset, write "
-            "the partition that they belong to, or correct `partition_by`"
-        )
+        raise stray_error(strays, where, strays=strays.height, rows=batch.height)
+
+
+def stray_error(shown: pl.DataFrame, where: Slice, *, strays: int, rows: int) -> PartitionError:
+    """What is said of rows outside of a slice.
+
+    Args:
+        shown: Some of them.
+        where: The slice.
+        strays: How many there are.
+        rows: Rows of the batch.
+    """
+    first = shown.select(*dict.fromkeys([*where.columns, *shown.columns]))
+    return PartitionError(
+        f"{strays} of {rows} rows do not belong to the partition being written, which is decided by "
+        f"`{', '.join(where.columns)}`: {samples(first, of=strays)}; nothing was written. Filter them out in the "
+        "asset, write the partition that they belong to, or correct `partition_by`"
+    )
 
 
 def _dtype(column: str, schema: Mapping[str, pl.DataType]) -> pl.DataType:

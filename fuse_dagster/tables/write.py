@@ -75,7 +75,9 @@ def write(
     if spark is not None:
         from fuse_dagster.tables.spark.write import write_with_spark
 
-        written, view = write_with_spark(spark, table, data, mode, storage_options=storage_options, masked=masked)
+        written, view = write_with_spark(
+            spark, table, data, mode, storage_options=storage_options, masked=masked, on_rejected=on_rejected
+        )
         return _result(view, written.committed, written.tally, rows=written.rows, started=started)
     with masking(masked):
         batch = to_batch(data)

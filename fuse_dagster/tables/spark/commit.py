@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fuse_dagster.core.errors import TableStateError, first_line
+from fuse_dagster.core.errors import SchemaError, TableStateError
+from fuse_dagster.engines.spark.failures import failures, why
 from fuse_dagster.engines.spark.frames import from_spark
 from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, landed_as, look_up
 from fuse_dagster.tables.spark.buckets import quoted
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _APP, _VERSION = "spark.databricks.delta.write.txnAppId", "spark.databricks.delta.write.txnVersion"
 _SAID = "spark.databricks.delta.commitInfo.userMetadata"
+_WALL_TIMES = "timestampNtz"
 # These settings belong to the session, which steps of one process may share.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -43,6 +45,11 @@ class SparkTable:
         """The table in Spark's SQL."""
         return f"delta.{quoted(self.view.uri)}"
 
+    @property
+    def layout(self) -> tuple[str, ...]:
+        """Its physical partition columns."""
+        return tuple(self.view.table.metadata().partition_columns) if self.view.exists else ()
+
     def schema(self) -> dict[str, pl.DataType]:
         """Column names and polars types; empty where there is no table."""
         return dict(from_spark(self.read().limit(0)).schema) if self.view.exists else {}
@@ -61,6 +68,7 @@ def merge(
     reaching: str | None,
     ticket: Ticket,
     rows_total: int | None,
+    null_safe: bool = False,
 ) -> Committed:
     """Land planned rows by one MERGE.
 
@@ -73,6 +81,7 @@ def merge(
             one are skipped.
         ticket: What the commit is known by.
         rows_total: Rows of the table afterwards.
+        null_safe: Whether null in `identity` equals null.
 
     Raises:
         LostRaceError: Another commit came first.
@@ -80,7 +89,8 @@ def merge(
         OutcomeUnknownError: Spark failed and the log cannot be read.
     """
     view_name = f"fuse_dagster_{ticket.write_id}"
-    on = [f"t.{quoted(name)} = s.{quoted(name)}" for name in identity]
+    equals = "<=>" if null_safe else "="
+    on = [f"t.{quoted(name)} {equals} s.{quoted(name)}" for name in identity]
     on += [f"s.{OP} <> '{INSERT}'", *([f"({reaching})"] if reaching else [])]
     names = ", ".join(map(quoted, columns))
     updates = ", ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in columns)
@@ -119,7 +129,7 @@ def save(
         ticket: What the commit is known by.
         rows_total: Rows of the table afterwards; None where only Delta knows.
         options: Of Delta's writer, as `overwriteSchema` or `replaceWhere`.
-        partition_by: Physical partition columns of a table that is made.
+        partition_by: Physical partition columns of a table that is made, or whose columns are replaced.
 
     Raises:
         LostRaceError: Another commit came first.
@@ -129,13 +139,35 @@ def save(
     writer: DataFrameWriter = frame.write.format("delta").mode(mode).option("userMetadata", ticket.write_id)
     for app, version in ticket.transactions.items():
         writer = writer.option("txnAppId", app).option("txnVersion", str(version))
+    if mode == "overwrite":
+        # A session may be set to overwrite only the physical partitions that a batch brings.
+        writer = writer.option("partitionOverwriteMode", "static")
     for name, value in (options or {}).items():
         writer = writer.option(name, value)
     if partition_by:
         writer = writer.partitionBy(*partition_by)
+    _refuse_wall_times(table, frame)
     with landing(table.view, ticket):
         writer.save(table.view.uri)
     return _committed(table.view, ticket, rows_total)
+
+
+def _refuse_wall_times(table: SparkTable, frame: DataFrame) -> None:
+    """Refuse the first times without a zone of a table: Delta's Spark writer wants to be told that they may come.
+
+    Raises:
+        SchemaError: The table lacks the feature.
+    """
+    wanted = [field.name for field in frame.schema.fields if "timestamp_ntz" in field.dataType.simpleString()]
+    if not wanted or not table.view.exists:
+        return
+    protocol = table.view.table.protocol()
+    if _WALL_TIMES not in {*(protocol.writer_features or ()), *(protocol.reader_features or ())}:
+        raise SchemaError(
+            f"columns {wanted} hold times without a zone, which `{table.view.uri}` has none of yet, and Spark does not "
+            "add them on the way. Give the times a zone, or allow them once: "
+            f"ALTER TABLE {table.sql_name} SET TBLPROPERTIES ('delta.feature.{_WALL_TIMES}' = 'supported')"
+        )
 
 
 @contextmanager
@@ -174,18 +206,18 @@ def landing(view: TableView, ticket: Ticket) -> Iterator[Landing]:
         TableStateError: It failed for another reason; nothing was written.
         OutcomeUnknownError: It failed and the log could not be read.
     """
-    from pyspark.errors import PySparkException
-
+    if view.before_commit is not None:
+        view.before_commit()
     outcome = Landing()
     try:
         yield outcome
-    except PySparkException as error:
+    except failures() as error:
         newest, version = look_up(view, ticket.write_id, view.version, error)
         if version is None and newest > view.version:
             raise LostRaceError from error
         if version is None:
             raise TableStateError(
-                f"writing to `{view.uri}` through Spark failed, and nothing was written: {first_line(error)}"
+                f"writing to `{view.uri}` through Spark failed, and nothing was written: {why(error)}"
             ) from error
     if outcome.skipped:
         raise LostRaceError

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fuse_dagster.engines.spark.frames import to_spark
 from fuse_dagster.tables.commit import Committed, Ticket
 from fuse_dagster.tables.spark.buckets import Planned, quoted
 from fuse_dagster.tables.spark.commit import SparkTable, merge, save
 from fuse_dagster.tables.spark.fence import fenced
+from fuse_dagster.tables.spark.staging import matching, shaped
 from fuse_dagster.tables.spark.worker import DELETE, INSERT, OP
+from fuse_dagster.tables.swapping import refuse_lost_promises
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -29,6 +30,7 @@ class Change:
         schema: The table's columns and types afterwards.
         new_columns: Whether they differ from those that are there.
         reaching: SQL over the target, `t.`, true for every row that was planned over.
+        null_safe: Whether rows may be null in `identity`, and are then told apart like any others.
     """
 
     planned: Planned
@@ -36,6 +38,7 @@ class Change:
     schema: Mapping[str, pl.DataType]
     new_columns: bool
     reaching: str | None = None
+    null_safe: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -61,9 +64,18 @@ def land(table: SparkTable, change: Change, ticket: Ticket) -> Committed:
         return save(table, rows.drop(OP), mode="error", ticket=ticket, rows_total=made.get(INSERT, 0))
     total = table.view.count_rows() + made.get(INSERT, 0) - made.get(DELETE, 0)
     if change.new_columns:
+        refuse_lost_promises(table.view)
         whole = _after(table, change, rows)
         options = {"overwriteSchema": "true"}
-        return save(table, fenced(table, whole), mode="overwrite", ticket=ticket, rows_total=total, options=options)
+        return save(
+            table,
+            fenced(table, whole),
+            mode="overwrite",
+            ticket=ticket,
+            rows_total=total,
+            options=options,
+            partition_by=table.layout,
+        )
     return merge(
         table,
         fenced(table, rows),
@@ -72,6 +84,7 @@ def land(table: SparkTable, change: Change, ticket: Ticket) -> Committed:
         reaching=change.reaching,
         ticket=ticket,
         rows_total=total,
+        null_safe=change.null_safe,
     )
 
 
@@ -79,14 +92,7 @@ def _after(table: SparkTable, change: Change, rows: DataFrame) -> DataFrame:
     """The whole table as it will be: a MERGE could add a column, but not widen one, and must do both alike."""
     from pyspark.sql import functions as f
 
-    wanted = to_spark(table.session, pl.DataFrame(schema=dict(change.schema))).schema
-    held = table.read()
-    full = held.select(
-        *(
-            (f.col(quoted(c.name)) if c.name in held.columns else f.lit(None)).cast(c.dataType).alias(c.name)
-            for c in wanted.fields
-        )
-    )
+    full = shaped(table.session, table.read(), change.schema)
     planned_over = rows.filter(f.col(OP) != INSERT).select(*map(quoted, change.identity))
-    stay = full.join(planned_over, on=list(change.identity), how="left_anti")
+    stay = matching(full, planned_over, change.identity, how="left_anti", null_safe=change.null_safe)
     return stay.unionByName(rows.filter(f.col(OP) != DELETE).drop(OP))

@@ -120,8 +120,13 @@ class Job:
             )
             for part in parts
         ]
-        made = pl.concat(full).to_arrow(compat_level=pl.CompatLevel.oldest())
-        return made.cast(pa.schema([field.with_type(_small(field.type)) for field in made.schema]))
+        return as_spark_takes(pl.concat(full))
+
+
+def as_spark_takes(frame: pl.DataFrame) -> pa.Table:
+    """A frame in the types of Arrow that Spark wants back from a worker."""
+    made = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return made.cast(pa.schema([field.with_type(_small(field.type)) for field in made.schema]))
 
 
 def operations(swap: Swap, identity: Sequence[str]) -> dict[str, pl.DataFrame]:

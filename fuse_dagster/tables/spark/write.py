@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.engines.spark.frames import from_spark
 from fuse_dagster.tables.commit import LostRaceError, attempts, refuse_history
-from fuse_dagster.tables.modes import History, Upsert, WriteMode
+from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
+from fuse_dagster.tables.samples import masking
+from fuse_dagster.tables.sifting import OnRejected, Sifted, sift
+from fuse_dagster.tables.spark.append import append
+from fuse_dagster.tables.spark.buckets import quoted
 from fuse_dagster.tables.spark.commit import SparkTable
 from fuse_dagster.tables.spark.history import write_history
-from fuse_dagster.tables.spark.staging import Staged, Written, stage
+from fuse_dagster.tables.spark.overwrite import overwrite
+from fuse_dagster.tables.spark.staging import Staged, Written, kept, stage
 from fuse_dagster.tables.spark.upsert import upsert
 from fuse_dagster.tables.view import TableView, open_view
 
@@ -27,6 +35,7 @@ def write_with_spark(
     *,
     storage_options: Mapping[str, str] | None,
     masked: Collection[str],
+    on_rejected: OnRejected | None = None,
 ) -> tuple[Written, TableView]:
     """Write a batch in one commit, or not at all.
 
@@ -37,6 +46,7 @@ def write_with_spark(
         mode: `Append`, `Overwrite`, `Upsert` or `History`.
         storage_options: As delta-rs takes them; Spark has its own settings.
         masked: Columns whose values must not appear in an error.
+        on_rejected: Takes the rows of `null_keys="reject"` as a polars frame, before anything is committed.
 
     Returns:
         What became of the batch, and the table that it was planned on.
@@ -44,9 +54,33 @@ def write_with_spark(
     Raises:
         FuseError: As `tables.write`.
     """
-    staged = stage(session, data, masked)
+    with masking(masked), ExitStack() as held:
+        staged = stage(session, data, masked)
+        if not isinstance(mode, Upsert):
+            # Looked at more than once: what is checked and counted has to be what is written.
+            staged = replace(staged, frame=held.enter_context(kept(staged.frame)))
+        sifted = Sifted(staged.empty, staged.empty, None)
+        if isinstance(mode, History):
+            staged, sifted = _sift(staged, mode, on_rejected, uri=str(table))
+        written, view = _commit(session, table, staged, mode, storage_options=storage_options, sifted=sifted)
+        sifted.open()
+    rejected = sifted.rejected.height
+    tally = replace(written.tally, rejected=written.tally.rejected + rejected)
+    return replace(written, tally=tally, rows=written.rows + rejected), view
+
+
+def _commit(
+    session: SparkSession,
+    table: str | Path,
+    staged: Staged,
+    mode: WriteMode,
+    *,
+    storage_options: Mapping[str, str] | None,
+    sifted: Sifted,
+) -> tuple[Written, TableView]:
+    """Plan on the newest version until a commit lands, or until there is nothing to commit."""
     for _ in attempts(str(table)):
-        view = open_view(table, storage_options)
+        view = replace(open_view(table, storage_options), before_commit=sifted.open)
         if not isinstance(mode, History):
             refuse_history(view, mode)
         try:
@@ -56,8 +90,24 @@ def write_with_spark(
     raise AssertionError("attempts() ends by raising")
 
 
+def _sift(staged: Staged, mode: History, on_rejected: OnRejected | None, *, uri: str) -> tuple[Staged, Sifted]:
+    """Take the rows with a null key out of a batch, where the mode says so; only they leave Spark."""
+    keys = [key for key in mode.keys if key in staged.empty.columns]
+    if mode.null_keys == "error" or len(keys) < len(mode.keys):
+        return staged, sift(staged.empty, mode.keys, mode.null_keys, on_rejected, uri=uri)
+    is_null = " OR ".join(f"{quoted(key)} IS NULL" for key in keys)
+    without_key = staged.frame.filter(is_null)
+    found = from_spark(without_key if mode.null_keys == "reject" else without_key.select(*map(quoted, keys)))
+    sifted = sift(found, mode.keys, mode.null_keys, on_rejected, uri=uri)
+    return replace(staged, frame=staged.frame.filter(f"NOT ({is_null})")), sifted
+
+
 def _write(table: SparkTable, staged: Staged, mode: WriteMode) -> Written:
     match mode:
+        case Append():
+            return append(table, staged, mode)
+        case Overwrite():
+            return overwrite(table, staged, mode)
         case Upsert():
             return upsert(table, staged, mode)
         case History():
