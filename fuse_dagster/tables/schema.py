@@ -174,8 +174,8 @@ def _mismatch(series: pl.Series, wanted: pl.DataType) -> str:
     shown = f" (values such as {samples(values)})" if values.height else " (null in every row)" if len(series) else ""
     return (
         f"column `{series.name}` is {_name(series.dtype)} in the batch but {_name(wanted)} in the table{shown}; cast "
-        "it in the input. Only widening is done for you: int8 to int16 to int32 to int64, float32 to float64, a decimal "
-        "that grows"
+        "it in the input. Only widening is done for you: int8 to int16 to int32 to int64, float32 to float64, a "
+        "decimal that grows"
     )
 
 
