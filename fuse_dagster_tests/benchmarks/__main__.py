@@ -1,104 +1,175 @@
-"""`make bench`: measure each case in a fresh process, several times, and write docs/pages/benchmarks.md."""
+"""`make bench`: measure each peer in one run, and write docs/pages/benchmarks.md with its plot."""
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
-import os
-import platform
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from importlib import metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fuse_dagster_tests.benchmarks.cases import FIRST, SECOND, WAYS, snapshots, versions
+import polars as pl
+
+from fuse_dagster_tests.benchmarks.batches import changed, moment, snapshot
+from fuse_dagster_tests.benchmarks.overhead import overhead
+from fuse_dagster_tests.benchmarks.peers import PEERS, versions
+from fuse_dagster_tests.benchmarks.report import Case, Measured, Results, report, save
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "pages" / "benchmarks.md"
-START, END = "<!-- measured -->", "<!-- /measured -->"
+FIRST, SECOND, AGAIN = "first load", "second snapshot", "the same again"
+MANY, CHANGES, CLUSTERED = "50th snapshot", "changes of 1% of the keys", "changes of 100 clustered keys"
+_SLOW = ("merge", "spark")
+_LARGE = 1_000_000
+Step = tuple[str, Path, Path, int]
 
-Measured = dict[str, float]
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        keys: Keys of the first snapshot.
+        peers: Who is measured.
+        rounds: How often; the median counts. MERGE is measured once from a million keys on.
+        many: Whether the 50th snapshot is measured, of those whom 49 snapshots take minutes rather than hours.
+    """
+
+    keys: int
+    peers: Sequence[str]
+    rounds: int
+    many: bool
+
+    def rounds_of(self, peer: str) -> int:
+        """How often a peer is measured."""
+        return 1 if peer in _SLOW and self.keys >= _LARGE else self.rounds
 
 
-def _measure(way: str, table: Path, batch: Path, moment: dt.datetime) -> Measured:
-    command = [sys.executable, "-m", "fuse_dagster_tests.benchmarks.measure"]
-    command += [way, str(table), str(batch), moment.isoformat()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    found: Measured = json.loads(done.stdout.splitlines()[-1])
+def run(plan: Plan) -> Results:
+    """Measure every peer on the same batches.
+
+    Returns:
+        (keys, peer, step) to all its rounds.
+
+    Raises:
+        AssertionError: The peers do not make the same table.
+    """
+    found: Results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        for number in range(2):
+            snapshot(plan.keys, number).write_parquet(base / f"{number}.parquet")
+        _change_batches(plan.keys, base)
+        for peer in plan.peers:
+            for number in range(plan.rounds_of(peer)):
+                for step, row in _one_round(peer, base, number).items():
+                    found.setdefault((plan.keys, peer, step), []).append(row)
+                print(f"{plan.keys:,} keys, {peer}, round {number + 1}", file=sys.stderr, flush=True)
+        for kind in ("snapshot", "changes") if len(plan.peers) > 1 else ():
+            tables = [versions(base / f"{peer}-{kind}") for peer in plan.peers]
+            assert all(table.equals(tables[0]) for table in tables[1:]), "the peers made different tables"
+        if plan.many:
+            for peer in (peer for peer in plan.peers if peer not in _SLOW):
+                found[plan.keys, peer, MANY] = _after_many(peer, plan, base)
     return found
 
 
-def _median(rounds: list[Measured]) -> Measured:
+def _change_batches(keys: int, base: Path) -> None:
+    everything = snapshot(keys, 0).with_columns(op=pl.lit("I"))
+    everything.write_parquet(base / "all.parquet")
+    changed(keys, everything["id"].gather_every(100, 7)).write_parquet(base / "some.parquet")
+    ends = pl.concat([everything["id"].slice(keys // 10, 45), everything["id"].slice(keys * 9 // 10, 45)])
+    near = changed(keys, ends).filter(pl.col("id") < keys)  # existing keys at two ends of the table
+    near.write_parquet(base / "near.parquet")
+
+
+def _one_round(peer: str, base: Path, number: int) -> dict[str, Measured]:
+    """Each step on new tables; those of the first round are kept, to be compared."""
+    tables = {kind: base / f"{peer}-{kind}" for kind in ("snapshot", "changes")}
+    clustered = base / f"{peer}-clustered"
+    loaded: Step = ("changes", tables["changes"], base / "all.parquet", 0)
+    steps: dict[str, Step] = {
+        FIRST: ("snapshot", tables["snapshot"], base / "0.parquet", 0),
+        SECOND: ("snapshot", tables["snapshot"], base / "1.parquet", 1),
+        AGAIN: ("snapshot", tables["snapshot"], base / "1.parquet", 1),
+        "": loaded,
+        CHANGES: ("changes", tables["changes"], base / "some.parquet", 1),
+        " ": ("changes", clustered, base / "all.parquet", 0),
+        CLUSTERED: ("changes", clustered, base / "near.parquet", 1),
+    }
+    for table in (*tables.values(), clustered):
+        shutil.rmtree(table, ignore_errors=True)
+    if peer == "spark":  # one session, warmed up
+        rows = _measure(peer, list(steps.values()), warm_ups=4)
+    else:  # a process for each
+        rows = [_measure(peer, [step])[0] for step in steps.values()]
+    shutil.rmtree(clustered)
+    return {name: row for name, row in zip(steps, rows, strict=True) if name.strip()}
+
+
+def _after_many(peer: str, plan: Plan, base: Path) -> list[Measured]:
+    """49 snapshots, so that the history is four times as long as the dimension, and then the next one."""
+    made, batch = base / f"{peer}-many", base / "batch.parquet"
+    for number in range(49):
+        snapshot(plan.keys, number).write_parquet(batch)
+        PEERS[peer][0](str(made), batch, pl.read_parquet(batch), moment(number))
+    snapshot(plan.keys, 49).write_parquet(batch)
+    rounds = []
+    for _ in range(plan.rounds):
+        table = base / f"{peer}-copy"
+        shutil.copytree(made, table)
+        rounds += _measure(peer, [("snapshot", table, batch, 49)])
+        shutil.rmtree(table)
+    print(f"{plan.keys:,} keys, {peer}, after 49 snapshots", file=sys.stderr, flush=True)
+    return rounds
+
+
+def _measure(peer: str, steps: Sequence[Step], *, warm_ups: int = 0) -> list[Measured]:
+    told = [[kind, str(table), str(batch), moment(number).isoformat()] for kind, table, batch, number in steps]
+    command = [sys.executable, "-m", "fuse_dagster_tests.benchmarks.measure", peer, str(warm_ups), json.dumps(told)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def median(rounds: Sequence[Measured]) -> Measured:
     return {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
 
 
-def run(keys: int, rounds: int) -> dict[tuple[str, str], Measured]:
-    """Measure each way: the second snapshot, and the same again.
-
-    Args:
-        keys: Keys of the first snapshot.
-        rounds: How often each is measured; the median counts.
-
-    Returns:
-        (way, step) to its median.
-
-    Raises:
-        AssertionError: The ways do not make the same table.
-    """
-    found: dict[tuple[str, str], list[Measured]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        batches = [base / "first.parquet", base / "second.parquet"]
-        for frame, path in zip(snapshots(keys), batches, strict=True):
-            frame.write_parquet(path)
-        for way in WAYS:
-            _measure(way, base / f"{way}-first", batches[0], FIRST)
-        for number in range(rounds):
-            for way in WAYS:
-                table = base / f"{way}-{number}"
-                shutil.copytree(base / f"{way}-first", table)
-                for step in ("second snapshot", "the same again"):
-                    found.setdefault((way, step), []).append(_measure(way, table, batches[1], SECOND))
-        tables = [versions(base / f"{way}-0") for way in WAYS]
-        assert all(table.equals(tables[0]) for table in tables[1:]), "the ways made different tables"
-    return {case: _median(each) for case, each in found.items()}
-
-
-def report(found: dict[tuple[str, str], Measured], keys: int, rounds: int) -> str:
-    """What was measured, as Markdown."""
-    packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("deltalake", "polars"))
-    machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {packages}"
-    lines = [
-        f"{keys:,} keys; 5% changed, 1% new, 1% gone. Median of {rounds} rounds on {machine}.",
-        "",
-        "| | CPU s | wall s | MB written | peak MB of the process |",
-        "|---|---:|---:|---:|---:|",
+def _plans(options: argparse.Namespace) -> list[Plan]:
+    peers = options.peers or list(PEERS)
+    fast = [peer for peer in peers if peer not in _SLOW]
+    if options.keys:
+        return [Plan(keys, peers, options.rounds, many=options.full) for keys in options.keys]
+    return [
+        Plan(100_000, peers, options.rounds, many=True),
+        Plan(1_000_000, peers, options.rounds, many=True),
+        Plan(5_000_000, peers if options.full else fast, options.rounds, many=options.full),
     ]
-    for (way, step), row in found.items():
-        numbers = f"{row['cpu']:.2f} | {row['wall']:.2f} | {row['mb']:.1f} | {row['peak']:.0f}"
-        lines.append(f"| {way}, {step} | {numbers} |")
-    start = statistics.median(row["start"] for row in found.values())
-    lines += ["", f"Before the call, with libraries and the batch loaded, a process takes {start:.0f} MB."]
-    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--keys", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-page", action="store_true", help="print only, leave the page as it is")
+    parser.add_argument("--keys", type=int, nargs="+", help="keys of the dimension; by default 100k, 1M and 5M")
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), help="who is measured; by default all that fit")
+    parser.add_argument("--rounds", type=int, default=3, help="how often; the median counts")
+    parser.add_argument(
+        "--full", action="store_true", help="also MERGE with 5M keys, and the 50th snapshot of any size"
+    )
+    parser.add_argument("--no-page", action="store_true", help="print only, leave the page and its plot as they are")
     options = parser.parse_args()
-    text = report(run(options.keys, options.rounds), options.keys, options.rounds)
+    medians: dict[Case, Measured] = {}
+    for plan in _plans(options):
+        medians |= {case: median(rounds) for case, rounds in run(plan).items()}
+        print(report(medians, {}, options.rounds), file=sys.stderr, flush=True)
+    costs = overhead(options.rounds) if not options.keys else {}
+    text = report(medians, costs, options.rounds)
     print(text)
     if not options.no_page:
-        page = PAGE.read_text(encoding="utf-8")
-        block = f"{START}\n{text}\n{END}"
-        PAGE.write_text(re.sub(f"{START}.*?{END}", lambda _: block, page, flags=re.DOTALL), encoding="utf-8")
+        save(text, medians, ROOT / "docs" / "pages")
 
 
 if __name__ == "__main__":
