@@ -10,7 +10,7 @@ from polars.exceptions import PolarsError
 from fuse_dagster.core.errors import ConfigError, KeyValueError, SchemaError, TimeValueError, first_line
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.history import memory
-from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, apply_changes, fact_schema
+from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, Folded, apply_changes, fact_schema
 from fuse_dagster.tables.history.late import without_late
 from fuse_dagster.tables.history.manifest import moment
 from fuse_dagster.tables.history.overwriting import unsettled
@@ -128,7 +128,15 @@ def plan_changes(prepared: Prepared, stated: Stated, rows: Rows, facts: pl.DataF
         deleted=max(0, len(done.removed) - done.added.height),
         schema_changes=prepared.change.sentences,
     )
-    return Outcome(done.removed, done.added, prepared.manifest, facts=done.facts, values=values), tally
+    beside = _beside(held, done, mode)
+    return Outcome(done.removed, done.added, prepared.manifest, facts=done.facts, values=values, beside=beside), tally
+
+
+def _beside(held: pl.DataFrame, done: Folded, mode: History) -> pl.Series:
+    """Per version that comes, the number of one of its key that goes, so that files stay clustered by key."""
+    gone = held.select(*mode.keys, ROW).filter(pl.col(ROW).is_in(done.removed.implode()))
+    last = gone.group_by(mode.keys).agg(pl.col(ROW).max())
+    return done.added.select(mode.keys).join(last, on=list(mode.keys), how="left", maintain_order="left")[ROW]
 
 
 def _wanted(prepared: Prepared, stated: Stated) -> pl.DataFrame:
