@@ -21,8 +21,10 @@ from dagster import (
 
 from fuse_dagster.connectors.base import Connector
 from fuse_dagster.engines.local.frames import frame_kind, from_polars
+from fuse_dagster.orchestration.engine import EngineFrame, NoSpark, session_of, session_to_read_with
 from fuse_dagster.orchestration.loading import ReadOptions, read_options, read_source, source_of_input, source_of_key
 from fuse_dagster.orchestration.metadata import describe_write, summary
+from fuse_dagster.orchestration.spark_loading import read_source_with_spark
 from fuse_dagster.orchestration.target import target_of_asset, target_of_output
 from fuse_dagster.orchestration.writing import refuse_nested, write_target
 
@@ -31,9 +33,10 @@ class DeltaIOManager(ConfigurableIOManager):
     """Stores assets as Delta tables: each at `lake.uri(*asset_key.path)`, written the way the asset declares.
 
     What a function returns may be a polars DataFrame or LazyFrame, a pandas DataFrame, an Arrow Table, RecordBatch or
-    RecordBatchReader, or a DuckDB relation; the annotation of an input chooses among the same (a LazyFrame without
-    one). The write mode is that of the asset's metadata or decorator; by default the asset's partition, or the table,
-    is replaced. What an input may ask for: `ReadOptions`.
+    RecordBatchReader, a DuckDB relation or a Spark DataFrame; the annotation of an input chooses among the same (a
+    LazyFrame without one). With `spark`, tables are written through its session, which also reads what is annotated
+    with Spark's DataFrame. The write mode is that of the asset's metadata or decorator; by default the asset's
+    partition, or the table, is replaced. What an input may ask for: `ReadOptions`.
 
     Examples:
         >>> import dagster as dg
@@ -42,6 +45,11 @@ class DeltaIOManager(ConfigurableIOManager):
     """
 
     lake: ResourceDependency[Connector]
+    spark: ResourceDependency[ConfigurableResource]  # type: ignore[type-arg]  # any with a `spark_session`
+
+    def __init__(self, **data: Any) -> None:
+        # Dagster takes neither a default nor an optional type for a resource within another.
+        super().__init__(**{"spark": NoSpark(), **data})
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         """Write what an asset returned, and describe it as metadata of the materialization.
@@ -50,7 +58,7 @@ class DeltaIOManager(ConfigurableIOManager):
             ConfigError: The asset's declaration can't work.
             InputError: The data is refused; nothing was written.
         """
-        target = target_of_output(context, self.lake)
+        target = target_of_output(context, self.lake, session_of(self.spark))
         refuse_nested(target, self.lake)
         result = write_target(target, obj)
         context.log.info(summary(target, result))
@@ -67,11 +75,15 @@ class DeltaIOManager(ConfigurableIOManager):
             TableNotFoundError: The upstream table is not there.
             PartitionNotFoundError: The one upstream partition asked for was never written.
         """
-        wanted = context.dagster_type.typing_type
-        frame_kind(wanted)
-        source = source_of_input(context, self.lake)
-        frame = read_source(source, read_options(context.definition_metadata or {}), context.log)
-        return from_polars(frame, wanted)
+        wanted, session = context.dagster_type.typing_type, None
+        if wanted is EngineFrame:
+            wanted, session = pl.LazyFrame, session_of(self.spark)
+        elif frame_kind(wanted) == "pyspark.DataFrame":
+            session = session_to_read_with(self.spark)
+        source, options = source_of_input(context, self.lake), read_options(context.definition_metadata or {})
+        if session is not None:
+            return read_source_with_spark(session, source, options, context.log)
+        return from_polars(read_source(source, options, context.log), wanted)
 
 
 class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provides itself
@@ -86,6 +98,10 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
     """
 
     lake: ResourceDependency[Connector]
+    spark: ResourceDependency[ConfigurableResource]  # type: ignore[type-arg]  # any with a `spark_session`
+
+    def __init__(self, **data: Any) -> None:
+        super().__init__(**{"spark": NoSpark(), **data})
 
     def write(
         self, context: AssetExecutionContext, data: Any, *, asset: AssetKey | None = None
@@ -104,7 +120,7 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
             ConfigError: The asset's declaration can't work.
             InputError: The data is refused; nothing was written.
         """
-        target = target_of_asset(context, self.lake, asset)
+        target = target_of_asset(context, self.lake, asset, session_of(self.spark))
         refuse_nested(target, self.lake)
         result = write_target(target, data)
         context.log.info(summary(target, result))
@@ -144,3 +160,17 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
             columns=columns, version=version, timestamp=timestamp, as_of=as_of, unknown_member=unknown_member
         )
         return read_source(source_of_key(asset, self.lake), options, get_dagster_logger())
+
+    def read_with_spark(self, asset: AssetKey | AssetsDefinition | str, options: ReadOptions | None = None) -> Any:
+        """The same as a Spark DataFrame.
+
+        Args:
+            asset: As in `read`.
+            options: What of the table is read; all of it by default.
+
+        Raises:
+            TableNotFoundError: There is no table.
+            ConfigError: There is no Spark, or the options do not fit the table.
+        """
+        session, source = session_to_read_with(self.spark), source_of_key(asset, self.lake)
+        return read_source_with_spark(session, source, options or ReadOptions(), get_dagster_logger())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -175,10 +175,7 @@ def read_source(source: Source, options: ReadOptions, log: Logger) -> pl.LazyFra
 
 def _moment_of_history(source: Source, moment: datetime | date | str, member: Mapping[str, Any] | None) -> pl.LazyFrame:
     history, storage_options = source.declaration.history, source.storage_options or None
-    if member is not None and history is None:
-        name = source.asset.to_user_string()
-        msg = f"`unknown_member` needs the keys of `{name}`, which declares no history. Give the asset, not its name."
-        raise ConfigError(msg)
+    refuse_without_keys(source, member)
     columns = ("valid_from", "valid_to", "is_current")
     named = dict(zip(columns, history.reserved if history else columns, strict=True))
     keys, zone = (history.keys, history.timezone) if history else (None, None)
@@ -197,17 +194,45 @@ def _moment_of_history(source: Source, moment: datetime | date | str, member: Ma
 
 
 def _partitions(source: Source, frame: pl.LazyFrame, log: Logger) -> pl.LazyFrame:
-    definition, by, name = source.definition, source.declaration.partition_by, source.asset.to_user_string()
+    definition, by = source.definition, source.declaration.partition_by
     assert definition is not None
     if not source.keys:
-        log.info("`%s`: no partition of it is asked for, so no rows are read.", name)
+        refuse_unwritten(source, set(), log)
         return frame.clear()
     schema = frame.collect_schema()
     narrowed = frame.filter(slice_of(source.keys, definition, by, schema).matches(schema))
-    there = present_keys(source.keys, definition, by, narrowed) | source.written
-    if len(source.keys) == 1 and not there:
+    refuse_unwritten(source, present_keys(source.keys, definition, by, narrowed) | source.written, log)
+    return narrowed
+
+
+def refuse_without_keys(source: Source, member: Mapping[str, Any] | None) -> None:
+    """Refuse an unknown member where nobody knows the keys of the history.
+
+    Raises:
+        ConfigError: There is a member, and the asset declares no history.
+    """
+    if member is not None and source.declaration.history is None:
+        name = source.asset.to_user_string()
+        msg = f"`unknown_member` needs the keys of `{name}`, which declares no history. Give the asset, not its name."
+        raise ConfigError(msg)
+
+
+def refuse_unwritten(source: Source, there: Collection[str], log: Logger) -> None:
+    """Say how many of the partitions that a step asks for are there.
+
+    Args:
+        source: The table, and which partitions of it.
+        there: Those that are.
+        log: Where it is said that some are not.
+
+    Raises:
+        PartitionNotFoundError: One is asked for, and it was never written.
+    """
+    name, asked = source.asset.to_user_string(), len(source.keys)
+    if not asked:
+        log.info("`%s`: no partition of it is asked for, so no rows are read.", name)
+    elif asked == 1 and not there:
         msg = f"The partition `{source.keys[0]}` of `{name}` was never written. Materialize it first."
         raise PartitionNotFoundError(msg)
-    if len(there) < len(source.keys):
-        log.info("`%s`: read %d of %d partitions; the others were never written.", name, len(there), len(source.keys))
-    return narrowed
+    elif len(there) < asked:
+        log.info("`%s`: read %d of %d partitions; the others were never written.", name, len(there), asked)

@@ -3,20 +3,25 @@
 # Dagster reads the annotations of the function made here, so they are not postponed.
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import dagster as dg
-import polars as pl
 
 from fuse_dagster.core.columns import Column
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import listing
 from fuse_dagster.engines.local.sql import query
+from fuse_dagster.engines.spark.frames import is_spark
+from fuse_dagster.engines.spark.sql import query as query_with_spark
 from fuse_dagster.orchestration.assets import CommonOptions, declare
 from fuse_dagster.orchestration.declarations import Declaration, PartitionBy, raise_together
+from fuse_dagster.orchestration.engine import EngineFrame
 from fuse_dagster.orchestration.metadata import COLUMN_LINEAGE, LINEAGE_TABLE, lineage_table, to_lineage
 from fuse_dagster.sql.lineage import column_lineage, tables_read
 from fuse_dagster.tables import Overwrite, WriteMode
+
+_FRAME = dg.DagsterType(name="EngineFrame", type_check_fn=lambda _, __: True, typing_type=EngineFrame)
+_UNSAID = dg.AssetIn().dagster_type
 
 
 def sql_model(
@@ -32,8 +37,9 @@ def sql_model(
     """Make an asset of one SELECT over upstream assets.
 
     The tables that it reads are its dependencies: `silver.flights` is the asset `silver/flights`, unless `inputs` names
-    another. It reads nothing else: no file, no address. Each input arrives lazily, and DuckDB's filters and columns are
-    pushed down to the files. Column lineage is taken from the SQL.
+    another. It reads nothing else: no file, no address. Each input arrives lazily, and filters and columns are pushed
+    down to the files. Where the IO manager has Spark, the SQL is translated and runs there. Column lineage is taken
+    from the SQL.
 
     Args:
         name: Name of the asset; may be left out where `key` is given.
@@ -68,9 +74,9 @@ def sql_model(
     arguments["kinds"] = {*arguments["kinds"], *({"duckdb"} if len(arguments["kinds"]) < 3 else ())}
     parameters = {f"table_{number}": table for number, table in enumerate(upstream)}
 
-    def run_sql(**frames: pl.LazyFrame) -> dg.Output[pl.DataFrame]:
+    def run_sql(**frames: Any) -> dg.Output[Any]:
         tables = {parameters[parameter]: frame for parameter, frame in frames.items()}
-        result = query(text, tables)
+        result = _run(text, tables)
         traced = _traced(text, result, tables, {table: key for table, (key, _) in upstream.items()})
         return dg.Output(result, metadata=_lineage(traced))
 
@@ -98,26 +104,37 @@ def _inputs(
 def _input(table: str, said: dg.AssetIn | dg.AssetKey | str) -> tuple[dg.AssetKey, dg.AssetIn]:
     if isinstance(said, dg.AssetIn):
         key = said.key or dg.AssetKey([*(said.key_prefix or ()), *table.split(".")])
+        kind = _FRAME if said.dagster_type is _UNSAID else said.dagster_type
         return key, dg.AssetIn(
-            key=key, metadata=said.metadata, partition_mapping=said.partition_mapping, dagster_type=said.dagster_type
+            key=key, metadata=said.metadata, partition_mapping=said.partition_mapping, dagster_type=kind
         )
     key = dg.AssetKey.from_user_string(said) if isinstance(said, str) else said
-    return key, dg.AssetIn(key=key)
+    return key, dg.AssetIn(key=key, dagster_type=_FRAME)
+
+
+def _run(text: str, tables: Mapping[str, Any]) -> Any:
+    """Run the SQL where its tables are: on Spark if one of them is a Spark DataFrame, else on DuckDB."""
+    in_spark = next((frame for frame in tables.values() if is_spark(frame)), None)
+    return query(text, tables) if in_spark is None else query_with_spark(in_spark.sparkSession, text, tables)
+
+
+def _names(frame: Any) -> list[str]:
+    return list(frame.columns if is_spark(frame) else frame.lazy().collect_schema().names())
 
 
 def _traced(
-    text: str, result: pl.DataFrame, tables: Mapping[str, pl.LazyFrame], keys: Mapping[str, dg.AssetKey]
+    text: str, result: Any, tables: Mapping[str, Any], keys: Mapping[str, dg.AssetKey]
 ) -> dg.TableColumnLineage | None:
     """The result's column lineage; None where the SQL is beyond what can be traced."""
     log = dg.get_dagster_logger()
     try:
-        schemas = {table: frame.collect_schema().names() for table, frame in tables.items()}
+        schemas = {table: _names(frame) for table, frame in tables.items()}
         sources = list(column_lineage(text, schemas).values())
     except ConfigError as error:
-        # The rows are right: DuckDB ran the query. Only the picture of where they come from is missing.
+        # The rows are right: the query ran. Only the picture of where they come from is missing.
         log.warning("The column lineage is left out: %s", error)
         return None
-    if len(sources) != result.width:
+    if len(sources) != len(result.columns):
         log.warning("The column lineage is left out: two columns of the SQL have one name.")
         return None
     named = zip(result.columns, sources, strict=True)

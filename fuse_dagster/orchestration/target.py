@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.orchestration.declarations import Declaration, read_declaration
@@ -36,6 +36,7 @@ class Target:
         keys: The partitions being written, sorted; empty without partitioning.
         run_created: When the root run was created, UTC: the same for every retry of it.
         root_run: Id of the root run: the same for every retry of it.
+        spark: The session that writes; None for the local engine.
     """
 
     asset: AssetKey
@@ -46,10 +47,16 @@ class Target:
     keys: tuple[str, ...]
     run_created: datetime
     root_run: str
+    spark: Any = None
 
 
-def target_of_output(context: OutputContext, lake: Connector) -> Target:
+def target_of_output(context: OutputContext, lake: Connector, spark: Any = None) -> Target:
     """Describe the table behind an output.
+
+    Args:
+        context: Of the output.
+        lake: Where tables lie.
+        spark: The session that writes; None for the local engine.
 
     Raises:
         ConfigError: The output is no asset, or its metadata can't work.
@@ -68,16 +75,20 @@ def target_of_output(context: OutputContext, lake: Connector) -> Target:
         keys=tuple(sorted(context.asset_partition_keys)) if partitioned else (),
         run_created=root_created(step.instance, step.dagster_run),
         root_run=step.dagster_run.root_run_id or step.dagster_run.run_id,
+        spark=spark,
     )
 
 
-def target_of_asset(context: AssetExecutionContext, lake: Connector, asset: AssetKey | None) -> Target:
+def target_of_asset(
+    context: AssetExecutionContext, lake: Connector, asset: AssetKey | None, spark: Any = None
+) -> Target:
     """Describe the table of the asset that is being executed.
 
     Args:
         context: The context of the asset's function.
         lake: Where tables lie.
         asset: Which of a multi-asset's assets; not needed for one.
+        spark: The session that writes; None for the local engine.
 
     Raises:
         ConfigError: The step has several assets and none was named, or the metadata can't work.
@@ -98,6 +109,7 @@ def target_of_asset(context: AssetExecutionContext, lake: Connector, asset: Asse
         keys=tuple(sorted(context.partition_keys)) if definition is not None else (),
         run_created=root_created(context.instance, context.run),
         root_run=context.run.root_run_id or context.run.run_id,
+        spark=spark,
     )
 
 

@@ -15,19 +15,19 @@ from deltalake import DeltaTable
 
 from fuse_dagster.core.errors import ConfigError, FuseError
 from fuse_dagster.core.naming import listing
+from fuse_dagster.orchestration.batches import held, taken
 from fuse_dagster.orchestration.declarations import raise_together
 from fuse_dagster.orchestration.effective import effective_at, needs_time
-from fuse_dagster.orchestration.partitions import physical_columns, slice_of
+from fuse_dagster.orchestration.partitions import dimensions, physical_columns, slice_of
 from fuse_dagster.orchestration.rejecting import put_aside
 from fuse_dagster.tables import Append, Overwrite, WriteMode, WriteResult, write
-from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.samples import masking
-from fuse_dagster.tables.slices import refuse_strays
 
 if TYPE_CHECKING:
     from dagster import PartitionsDefinition
 
     from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.orchestration.batches import Batch
     from fuse_dagster.orchestration.target import Target
     from fuse_dagster.tables.slices import Slice
 
@@ -49,7 +49,7 @@ def write_target(target: Target, data: object) -> WriteResult:
         ConfigError: The declaration does not fit the partitioning or the data.
         InputError: The data is refused. Nothing of the refused batch was written.
     """
-    with masking(target.declaration.masked):
+    with masking(target.declaration.masked), held(data, target.spark):
         return _write(target, data)
 
 
@@ -65,8 +65,8 @@ def _write(target: Target, data: object) -> WriteResult:
         )
         raise ConfigError(msg)
     # A slice is told in the table's types: a category of pandas, say, is text there.
-    frame = to_batch(data)
-    return write_one(target, frame, _sliced(target, frame))
+    batch = taken(data, target.spark)
+    return write_one(target, batch.data, _sliced(target, batch))
 
 
 def _write_batches(target: Target, data: object) -> Iterator[WriteResult]:
@@ -118,6 +118,7 @@ def write_one(target: Target, frame: object, mode: WriteMode, *, batch: str | No
         mode,
         storage_options=target.storage_options or None,
         on_rejected=lambda rows: put_aside(target, rows, batch or target.root_run),
+        spark=target.spark,
     )
 
 
@@ -128,19 +129,20 @@ def partition_slice(target: Target, schema: Mapping[str, pl.DataType]) -> Slice 
     return slice_of(target.keys, target.definition, target.declaration.partition_by, schema)
 
 
-def _sliced(target: Target, frame: pl.DataFrame) -> WriteMode:
+def _sliced(target: Target, batch: Batch) -> WriteMode:
     """The declared mode, narrowed to the partitions being written."""
     mode, definition = target.declaration.mode, target.definition
-    where = partition_slice(target, frame.schema)
+    where = partition_slice(target, batch.schema)
     if where is None or definition is None:
         return mode
     if not isinstance(mode, Overwrite) or mode.chooses_rows:
         # They replace no slice, but a row of another partition is as wrong there.
-        refuse_strays(frame, where)
+        batch.refuse_strays(where)
     if not isinstance(mode, Append | Overwrite) or (isinstance(mode, Overwrite) and mode.chooses_rows):
         return mode
     by = target.declaration.partition_by
-    layout = mode.partition_by or physical_columns(target.keys, definition, by, frame)
+    deciding = [part.column for part in dimensions(definition, by)]
+    layout = mode.partition_by or physical_columns(target.keys, definition, by, batch.dates(deciding))
     narrowed = replace(mode, partition_by=layout)
     return replace(narrowed, where=where) if isinstance(narrowed, Overwrite) else narrowed
 
@@ -153,10 +155,10 @@ def _named_batches(target: Target, data: object) -> list[tuple[str, object, Writ
         frames = _by_partition(target, target.definition, data)
     found: list[tuple[str, object, WriteMode]] = []
     for name in target.keys or (target.root_run,):
-        frame = to_batch(frames[name])
-        mode = _sliced(replace(target, keys=target.keys and (name,)), frame)
+        batch = taken(frames[name], target.spark)
+        mode = _sliced(replace(target, keys=target.keys and (name,)), batch)
         assert isinstance(mode, Append)
-        found.append((name, frame, replace(mode, batch_id=name)))
+        found.append((name, batch.data, replace(mode, batch_id=name)))
     return found
 
 
@@ -212,11 +214,9 @@ def _by_partition(target: Target, definition: PartitionsDefinition[str], data: o
             "a map from partition key to frame, or name in `partition_by` the column that says whose batch a row is."
         )
         raise ConfigError(msg)
-    frame = to_batch(data)
-    refuse_strays(frame, slice_of(target.keys, definition, by, frame.schema))
-    return {
-        key: frame.filter(slice_of([key], definition, by, frame.schema).matches(frame.schema)) for key in target.keys
-    }
+    batch = taken(data, target.spark)
+    batch.refuse_strays(slice_of(target.keys, definition, by, batch.schema))
+    return {key: batch.only(slice_of([key], definition, by, batch.schema)).data for key in target.keys}
 
 
 def _total(results: list[WriteResult]) -> WriteResult:

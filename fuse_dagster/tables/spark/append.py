@@ -15,7 +15,7 @@ from fuse_dagster.tables.keys import collapse, refuse_bad_keys
 from fuse_dagster.tables.modes import Append
 from fuse_dagster.tables.rows import ROW
 from fuse_dagster.tables.schema import reconcile, refuse_widened
-from fuse_dagster.tables.spark.buckets import plan
+from fuse_dagster.tables.spark.buckets import plan, quoted
 from fuse_dagster.tables.spark.commit import SparkTable, save
 from fuse_dagster.tables.spark.fence import fenced
 from fuse_dagster.tables.spark.staging import Staged, Written, held_rows, markers, shaped, with_types
@@ -96,7 +96,12 @@ def _once(table: SparkTable, staged: Staged, mode: Append, shape: Mapping[str, p
     )
     batch = with_types(table.session, staged, keys, shape)
     held = shaped(table.session, held_rows(table, shape), {key: shape[key] for key in keys})
-    planned = plan(table.session, held.join(batch.select(*keys), on=list(keys), how="left_semi").distinct(), batch, job)
+    planned = plan(
+        table.session,
+        held.join(batch.select(*map(quoted, keys)), on=list(keys), how="left_semi").distinct(),
+        batch,
+        job,
+    )
     try:
         made = Written(None, planned.tally + changed, planned.batch_rows)
         if table.view.exists and not planned.tally.inserted and not changed.schema_changes:

@@ -1,0 +1,74 @@
+"""Reads an upstream table as a Spark DataFrame, the way an input asks: as `loading` does for the local engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.engines.local.reading import to_moment
+from fuse_dagster.engines.spark.frames import from_spark
+from fuse_dagster.engines.spark.reading import quoted, scan
+from fuse_dagster.orchestration.loading import ReadOptions, Source, refuse_unwritten, refuse_without_keys
+from fuse_dagster.orchestration.partitions import dimensions, present_keys, slice_of
+from fuse_dagster.tables.spark.moments import Moment, moment_of
+from fuse_dagster.tables.spark.slices import slice_sql
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def read_source_with_spark(session: SparkSession, source: Source, options: ReadOptions, log: Logger) -> DataFrame:
+    """Read an upstream table, narrowed to what the step depends on.
+
+    Args:
+        session: The session that reads.
+        source: The table, and which partitions of it.
+        options: What the input asks for.
+        log: Where it is said how many of the partitions there are.
+
+    Returns:
+        A Spark DataFrame, pinned to one version; filters and columns are pushed down to the files.
+
+    Raises:
+        TableNotFoundError: There is no table.
+        TableStateError: It can't be opened, or the version asked for has expired.
+        ConfigError: The options do not fit the table.
+        PartitionNotFoundError: The one partition asked for was never written.
+    """
+    frame = scan(session, source.uri, version=options.version, timestamp=options.timestamp)
+    if options.as_of is not None:
+        frame = _moment(source, frame, options)
+    elif source.definition is not None and source.declaration.has_slices:
+        frame = _partitions(source, frame, log)
+    for name in options.columns or ():
+        if name not in frame.columns:
+            return scan(session, source.uri, columns=options.columns)  # which says so
+    return frame if options.columns is None else frame.select(*map(quoted, options.columns))
+
+
+def _moment(source: Source, frame: DataFrame, options: ReadOptions) -> DataFrame:
+    refuse_without_keys(source, options.unknown_member)
+    history, moment = source.declaration.history, options.as_of
+    own: dict[str, Any] = {}
+    if history is not None:
+        own = {"own": history.reserved[:3], "keys": history.keys, "timezone": history.timezone}
+    if moment != "current":
+        own["at"] = to_moment(moment) if isinstance(moment, str) else moment
+    return moment_of(frame, Moment(member=options.unknown_member, **own))
+
+
+def _partitions(source: Source, frame: DataFrame, log: Logger) -> DataFrame:
+    definition, by = source.definition, source.declaration.partition_by
+    if definition is None:
+        raise ConfigError(f"`{source.asset.to_user_string()}` is not partitioned")
+    schema = from_spark(frame.limit(0)).schema
+    if not source.keys:
+        refuse_unwritten(source, set(), log)
+        return frame.filter("false")
+    narrowed = frame.filter(slice_sql(slice_of(source.keys, definition, by, schema), schema))
+    deciding = dict.fromkeys(part.column for part in dimensions(definition, by))
+    values = from_spark(narrowed.select(*map(quoted, deciding)).distinct()).lazy()
+    refuse_unwritten(source, present_keys(source.keys, definition, by, values) | source.written, log)
+    return narrowed
