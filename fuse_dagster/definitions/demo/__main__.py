@@ -15,11 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from fuse_dagster.connectors.local import Local
 from fuse_dagster.core.errors import FuseError
-from fuse_dagster.definitions import defs
 from fuse_dagster.definitions.demo.delivery import deliver
+from fuse_dagster.definitions.demo.project import demo_definitions
 from fuse_dagster.definitions.demo.reporting import next_steps, outcome, progress_line
 from fuse_dagster.definitions.demo.running import Done, plan, run
-from fuse_dagster.definitions.demo.settings import Places, instance_settings, places
+from fuse_dagster.definitions.demo.settings import ENGINES, Places, engine, instance_settings, places
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         delivered = deliver(where.landing)
         console.print(f"Landing folder [bold]{where.landing}[/]: {delivered} files delivered.")
-        done = _materialize(where, console, newest_first=options.reverse)
+        defs = demo_definitions(where, engine=engine(options.engine))
+        done = _materialize(defs, where, console, newest_first=options.reverse)
     except FuseError as error:
         console.print(f"\n[bold red]Failed.[/] {error}", soft_wrap=True)
         return 1
@@ -54,10 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reverse", action="store_true", help="load the airport releases newest first; the history is the same"
     )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="what writes the tables and runs the SQL models: FUSE_DEMO_ENGINE says it, too, and the default is local",
+    )
     return parser
 
 
-def _materialize(where: Places, console: Console, *, newest_first: bool) -> list[Done]:
+def _materialize(defs: dg.Definitions, where: Places, console: Console, *, newest_first: bool) -> list[Done]:
     where.dagster_home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(instance_settings(), where.dagster_home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(where.dagster_home)

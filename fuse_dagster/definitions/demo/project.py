@@ -10,11 +10,12 @@ from fuse_dagster.definitions.demo.settings import Places
 from fuse_dagster.orchestration.io_manager import DeltaIOManager
 
 
-def demo_definitions(where: Places) -> dg.Definitions:
+def demo_definitions(where: Places, *, engine: str = "local") -> dg.Definitions:
     """Put the demo together.
 
     Args:
         where: Where files land and tables lie.
+        engine: `local` or `spark`; the tables are the same, row for row.
     """
     return dg.Definitions(
         assets=dg.load_assets_from_modules([bronze, silver, gold]),
@@ -24,6 +25,15 @@ def demo_definitions(where: Places) -> dg.Definitions:
         sensors=[arrivals.new_airport_release, alerts.alert_on_failure],
         resources={
             "landing": Local(root=str(where.landing)),
-            "io_manager": DeltaIOManager(lake=Local(root=str(where.lake))),
+            "io_manager": _io_manager(Local(root=str(where.lake)), engine),
         },
     )
+
+
+def _io_manager(lake: Local, engine: str) -> DeltaIOManager:
+    if engine != "spark":
+        return DeltaIOManager(lake=lake)
+    # Imported here, because the demo needs no Spark unless it is asked to run on it.
+    from fuse_dagster.orchestration.spark import SparkResource
+
+    return DeltaIOManager(lake=lake, spark=SparkResource())

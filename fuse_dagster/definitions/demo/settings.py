@@ -6,6 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.core.naming import did_you_mean
+
+ENGINES = ("local", "spark")
+"""What tables are written by, and SQL models run on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
@@ -36,6 +42,21 @@ def places() -> Places:
         lake=_place("FUSE_DEMO_LAKE", root / "lake"),
         dagster_home=_place("DAGSTER_HOME", root / "dagster_home"),
     )
+
+
+def engine(chosen: str | None = None) -> str:
+    """Which of `ENGINES` the demo runs on.
+
+    Args:
+        chosen: On the command line; else the variable `FUSE_DEMO_ENGINE` decides, and `local` without it.
+
+    Raises:
+        ConfigError: There is no such engine.
+    """
+    name = chosen or os.environ.get("FUSE_DEMO_ENGINE") or ENGINES[0]
+    if name not in ENGINES:
+        raise ConfigError(f"`{name}` is no engine of the demo. {did_you_mean(name, ENGINES)}")
+    return name
 
 
 def _place(variable: str, default: Path) -> Path:
