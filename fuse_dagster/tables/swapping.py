@@ -88,7 +88,9 @@ class Swap:
     def _masks(self, frame: pl.DataFrame) -> list[pl.Series]:
         if self.apart is None:
             return [pl.repeat(True, frame.height, eager=True)]
-        mask = frame.select(self.apart.alias(ROW)).to_series()
+        # A frame of many pieces is copied whole when an expression reads it, so this one reads its own columns only.
+        asked = pl.DataFrame([frame[name] for name in self.apart.meta.root_names()])
+        mask = asked.select(self.apart.alias(ROW)).to_series()
         return [mask, ~mask]
 
 

@@ -60,7 +60,9 @@ def compare(rows: Rows, batch: pl.DataFrame, at: dt.datetime, shape: Shape) -> C
         shape: Parts of the columns.
     """
     keys = list(shape.keys)
-    held = rows.columns([*keys, shape.valid_from, shape.valid_to]).filter(shape.covering(at)).select(*keys, ROW)
+    times = rows.columns([shape.valid_from, shape.valid_to])
+    holds = times.select(shape.covering(at).alias(ROW)).to_series()
+    held = rows.columns(keys) if holds.all() else rows.columns(keys).filter(holds)
     numbers = _numbers(batch.select(keys), held)
     same = settled = numbers.is_not_null()
     if not held.is_empty():
