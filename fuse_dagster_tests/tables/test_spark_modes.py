@@ -62,7 +62,6 @@ def both(tmp_path: Path, spark: SparkSession, steps: list[tuple[pl.DataFrame, Wr
         if (tmp_path / "local").exists():
             frames = [pl.read_delta(str(tmp_path / name)) for name in ("local", "spark")]
             assert_frames_equal(frames[1], frames[0])
-            assert frames[1].columns == frames[0].columns
         said.append(local)
     return said
 

@@ -13,6 +13,7 @@ from fuse_dagster.tables.modes import Overwrite
 from fuse_dagster.tables.overwrite import fit_whole
 from fuse_dagster.tables.schema import reconcile, refuse_widened
 from fuse_dagster.tables.slices import Slice
+from fuse_dagster.tables.spark.buckets import quoted
 from fuse_dagster.tables.spark.commit import SparkTable, save
 from fuse_dagster.tables.spark.comparing import same_rows
 from fuse_dagster.tables.spark.fence import fenced
@@ -48,7 +49,12 @@ def _whole(table: SparkTable, staged: Staged, mode: Overwrite) -> Written:
     if not table.view.exists:
         return _make(table, frame, rows, mode)
     there = table.view.count_rows()
-    if mode.skip_if_unchanged and not said and there == rows and same_rows(frame, table.read().select(*frame.columns)):
+    if (
+        mode.skip_if_unchanged
+        and not said
+        and there == rows
+        and same_rows(frame, table.read().select(*map(quoted, frame.columns)))
+    ):
         return Written(None, Tally(), rows)
     options = {"overwriteSchema": "true"} if said else {}
     layout = [name for name in table.layout if name in typed.columns] if said else []
@@ -77,7 +83,12 @@ def _slice(table: SparkTable, staged: Staged, mode: Overwrite, where: Slice) -> 
     held = table.read().filter(predicate)
     there = held.count()
     full = shaped(table.session, frame, schema)
-    if mode.skip_if_unchanged and not change and there == rows and same_rows(full, held.select(*full.columns)):
+    if (
+        mode.skip_if_unchanged
+        and not change
+        and there == rows
+        and same_rows(full, held.select(*map(quoted, full.columns)))
+    ):
         return Written(None, Tally(), rows)
     refuse_widened(table.view.uri, change.widened)
     options = {"replaceWhere": predicate, **({"mergeSchema": "true"} if change else {})}
