@@ -58,7 +58,6 @@ def put(
     replace_schema: bool = False,
     widened: Mapping[str, pl.DataType] | None = None,
     ticket: Ticket | None = None,
-    alone: bool = False,
 ) -> Committed:
     """Append rows, or overwrite the table or what matches a predicate, through delta-rs' own writer.
 
@@ -70,7 +69,6 @@ def put(
         replace_schema: Take the frame's columns and types as they are.
         widened: Columns whose type grows; such a write is refused, because no public call does it in one commit.
         ticket: What the commit is known by.
-        alone: Whether an append, too, may land directly after the view only, because it depends on the rows there.
 
     Raises:
         LostRaceError: The table has changed since the view was opened.
@@ -89,7 +87,7 @@ def put(
         else:
             write_deltalake(table, frame, mode="append", schema_mode="merge", commit_properties=props)
 
-    return _measured(view, before, land(view, run, ticket=ticket, alone=overwrite or alone))
+    return _measured(view, before, land(view, run, ticket=ticket))
 
 
 def _measured(view: TableView, before: pl.DataFrame, version: int) -> Committed:
@@ -118,6 +116,12 @@ def refuse_layout(frame: pl.DataFrame, partition_by: Sequence[str]) -> None:
         raise ConfigError(
             f"`partition_by` is {list(partition_by)}, but the columns are {frame.columns}: it names columns of the "
             "batch, and leave at least one for the files"
+        )
+    odd = [name for name in partition_by if not name.isprintable() or set(name) & set("=/\\")]
+    if odd:
+        raise ConfigError(
+            f"`partition_by` names {odd}: no folder can be named by such a column without being read as another; "
+            "rename it in the input"
         )
     refuse_marker(frame, partition_by)
 

@@ -44,8 +44,7 @@ def append(view: TableView, batch: pl.DataFrame, mode: Append) -> tuple[Committe
         return create(view, fresh, partition_by=mode.partition_by, ticket=ticket), tally
     if fresh.is_empty() and not change:
         return None, tally
-    alone = bool(mode.once_by_key)
-    return put(view, fresh, overwrite=False, widened=change.widened, ticket=ticket, alone=alone), tally
+    return put(view, fresh, overwrite=False, widened=change.widened, ticket=ticket), tally
 
 
 def batch_ticket(view: TableView, mode: Append) -> Ticket | None:

@@ -53,6 +53,9 @@ def _refuse_names(names: list[str]) -> None:
         raise SchemaError(f"columns {doubled} differ only in case; Delta cannot tell them apart: rename one")
     if "" in names:
         raise SchemaError("a column has an empty name; give it one")
+    patterns = [name for name in names if name == "*" or (name.startswith("^") and name.endswith("$"))]
+    if patterns:
+        raise SchemaError(f"columns {patterns} are named like patterns, which choose other columns; rename them")
     internal = [name for name in names if INTERNAL in name]
     if internal:
         raise SchemaError(

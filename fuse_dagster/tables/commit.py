@@ -109,7 +109,7 @@ def land(
         view: The view that the commit was planned on.
         commit: Makes one commit with the properties it is given.
         ticket: What the commit is known by; a new one by default.
-        alone: Whether the commit may land directly after the view only. A blind append may come later, too.
+        alone: Whether the commit may land directly after the view only. What moves no row may come later, too.
 
     Returns:
         The version it made.
@@ -122,6 +122,7 @@ def land(
     ticket, before = ticket or Ticket(), view.version  # delta-rs' own writer moves the opened table on
     properties = CommitProperties(
         custom_metadata={WRITE_ID: ticket.write_id},
+        # delta-rs would take its own commit, whose answer was lost, for another writer's, and commit once more.
         max_commit_retries=0 if alone else None,
         app_transactions=[Transaction(app, version) for app, version in ticket.transactions.items()] or None,
     )

@@ -52,5 +52,5 @@ def samples(frame: pl.DataFrame, *, rows: int = 3, of: int | None = None) -> str
 
 
 def _shown(name: str, value: object) -> str:
-    hidden = value is not None and name.removeprefix(KNOWN) in _masked.get()
+    hidden = value is not None and not _masked.get().isdisjoint({name, name.removeprefix(KNOWN)})
     return _MASK if hidden else repr(value)

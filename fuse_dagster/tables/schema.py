@@ -62,7 +62,7 @@ def reconcile(
 
     Raises:
         SchemaError: A type that the column cannot take, a reserved name, a name that differs in case, or, when strict,
-            a new column.
+            a new or wider column.
     """
     reserved = [name for name in batch.columns if name in own]
     if reserved:
@@ -88,6 +88,7 @@ def reconcile(
             if widens(dtype, schema[name]):
                 casts[name] = schema[name]
             elif widens(schema[name], dtype):
+                _refuse_wider(name, schema[name], dtype, policy)
                 widened[name] = dtype
             else:
                 raise SchemaError(_mismatch(typed[name], schema[name]))
@@ -166,6 +167,14 @@ def _refuse_new(name: str, schema: Mapping[str, pl.DataType], policy: str) -> No
         raise SchemaError(
             f'the batch has a new column `{name}`, and `schema="strict"`. {did_you_mean(name, list(schema))} '
             'Drop it, or declare `schema="evolve"`'
+        )
+
+
+def _refuse_wider(name: str, known: pl.DataType, wider: pl.DataType, policy: str) -> None:
+    if policy == "strict":
+        raise SchemaError(
+            f'column `{name}` is {_name(wider)} in the batch but {_name(known)} in the table, and `schema="strict"`; '
+            'cast it in the input, or declare `schema="evolve"`'
         )
 
 

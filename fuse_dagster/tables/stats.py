@@ -44,7 +44,9 @@ def statistics(frame: pl.DataFrame) -> str:
         if bounds is not None:
             low[name], high[name] = bounds
     nulls = {name: row[f"null {name}"] for name in names}
-    return json.dumps({"numRecords": frame.height, "minValues": low, "maxValues": high, "nullCount": nulls})
+    said = {"numRecords": frame.height, "minValues": low, "maxValues": high, "nullCount": nulls}
+    # Characters as they are: delta-rs reads the escapes of those beyond 16 bits as other characters.
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _bounds(low: Any, high: Any, *, has_nan: bool) -> tuple[Any, Any] | None:

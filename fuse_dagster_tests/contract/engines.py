@@ -134,6 +134,37 @@ def columns_that_come_grow_and_go() -> list[Batch]:
 
 
 @scenario
+def keys_that_grow_wider() -> list[Batch]:
+    narrow = pl.Series(range(20), dtype=pl.Int32)
+    return snapshots(
+        (1, {"k": narrow, "v": list(range(20))}),
+        (3, {"k": narrow.cast(pl.Int64), "v": [7, *range(1, 20)]}),
+        (2, {"k": narrow, "v": list(range(20))}),
+    )
+
+
+@scenario
+def an_upsert_by_keys_that_grow_wider() -> list[Batch]:
+    narrow = pl.Series(range(20), dtype=pl.Int32)
+    rows = [{"k": narrow, "v": list(range(20))}, {"k": narrow.cast(pl.Int64), "v": [7, *range(1, 20)]}]
+    return [(pl.DataFrame(one), Upsert(keys=["k"])) for one in rows]
+
+
+@scenario
+def late_snapshots_are_left_out() -> list[Batch]:
+    mode = History(keys=["k"], effective_column="at", max_delete_fraction=None, late="ignore")
+
+    def rows(*said: tuple[str, int, int]) -> pl.DataFrame:
+        return pl.DataFrame([{"k": k, "v": v, "at": day(at)} for k, v, at in said])
+
+    return [
+        (rows(("a", 1, 5), ("b", 2, 5)), mode),
+        (rows(("a", 0, 3), ("a", 3, 7), ("b", 2, 7), ("c", 1, 3)), mode),
+        (rows(("a", 1, 5), ("b", 2, 5), ("a", 9, 1)), mode),
+    ]
+
+
+@scenario
 def a_feed_with_late_rows_deletes_and_restatements() -> list[Batch]:
     return feed(
         [("a", 1, 1, "I"), ("a", 1, 5, "U"), ("b", 2, 2, "I"), ("c", None, 4, "D")],

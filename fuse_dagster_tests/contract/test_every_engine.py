@@ -114,6 +114,10 @@ def test_what_only_spark_can_keep_is_refused_to_the_local_engine(
     expected = pl.read_delta(alone)
     assert found.select(expected.columns).sort(pl.all()).rows() == expected.sort(pl.all()).rows()
     assert on_spark(table, *batches[1]).version is None
+    if kind == "history":
+        known_at_last = snapshots((9, second))[0]
+        assert on_spark(table, *known_at_last).committed
+        assert not on_spark(table, *known_at_last).committed
 
 
 def clustered(table: str, spark: SparkSession) -> None:

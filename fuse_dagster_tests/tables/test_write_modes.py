@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable, Field, Schema, write_deltalake
+from deltalake import DeltaTable, Field, QueryBuilder, Schema, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -276,7 +276,7 @@ def test_strict_holds_for_the_whole_table_too(tmp_path: Path) -> None:
     write(tmp_path / "t", pl.DataFrame({"a": [1], "b": [1]}, schema={"a": pl.Int32, "b": pl.Int32}), Append())
     for frame, message in (
         (pl.DataFrame({"a": [1]}, schema={"a": pl.Int32}), "lacks"),
-        (pl.DataFrame({"a": [1], "b": [1]}), "wider type"),
+        (pl.DataFrame({"a": [1], "b": [1]}), "strict"),
         (pl.DataFrame({"a": [1], "b": [1], "c": [1]}), "new column `c`"),
     ):
         with pytest.raises(SchemaError, match=message):
@@ -371,3 +371,33 @@ def test_a_history_is_written_as_a_history_only(tmp_path: Path, mode: Any) -> No
 def test_paths_that_delta_reads_as_others_are_refused(tmp_path: Path, part: str) -> None:
     with pytest.raises(ConfigError, match="reads as something else"):
         write(tmp_path / part / "t", pl.DataFrame({"k": [1]}), Append())
+
+
+def test_a_key_beyond_sixteen_bits_is_found_again(tmp_path: Path) -> None:
+    def rows(value: int) -> pl.DataFrame:
+        return pl.DataFrame({"k": ["𠮷野家", "\U0010ffff", "😀"], "v": [value] * 3})
+
+    table = tmp_path / "t"
+    results = [write(table, rows(value), Upsert(keys=["k"])) for value in (1, 1, 2)]
+    assert [(r.inserted, r.updated) for r in results] == [(3, 0), (0, 0), (0, 3)]
+    found = QueryBuilder().register("t", DeltaTable(table)).execute("SELECT v FROM t WHERE k = '𠮷野家'")
+    assert pl.DataFrame(found.read_all())["v"].to_list() == [2]
+
+
+@pytest.mark.parametrize("name", ["^zz$", "^v$", "*"])
+def test_a_column_named_like_a_pattern_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="named like patterns"):
+        write(tmp_path / "t", pl.DataFrame({"k": [1], "v": [1], name: [7]}), Append())
+
+
+@pytest.mark.parametrize("name", ["a=b", "a/b", "a\nb"])
+def test_a_layout_by_a_column_that_no_folder_can_be_named_by_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="folder"):
+        write(tmp_path / "t", pl.DataFrame({name: [1], "z": [1]}), Append(partition_by=[name]))
+
+
+@pytest.mark.parametrize("mode", [Append(schema="strict"), Upsert(keys=["k"], schema="strict")])
+def test_strict_refuses_a_wider_type(mode: Append | Upsert, tmp_path: Path) -> None:
+    write(tmp_path / "t", pl.DataFrame({"k": [1], "v": pl.Series([1], dtype=pl.Int8)}), mode)
+    with pytest.raises(SchemaError, match="strict"):
+        write(tmp_path / "t", pl.DataFrame({"k": [2], "v": [1]}), mode)

@@ -56,7 +56,7 @@ def spark_session(settings: SparkSettings | Conf | None = None, *, remote: str =
 
 def _in_process(settings: SparkSettings) -> SparkSession:
     kind = _pyspark().SparkSession
-    running = kind.getActiveSession()
+    running = _running(kind)
     asked = settings.asked()
     if running is None and not detect(settings.environ).manages_session:
         _find_java()
@@ -70,6 +70,16 @@ def _in_process(settings: SparkSettings) -> SparkSession:
     session = _started(builder, "Java 17 or newer has to be there, and each setting has to be a valid one")
     _refuse_fixed(session, asked)
     return session
+
+
+def _running(kind: type[SparkSession]) -> SparkSession | None:
+    """The session of this process, whichever thread made it."""
+    from pyspark.errors import PySparkException
+
+    try:
+        return kind.active()
+    except PySparkException:
+        return None  # there is none
 
 
 def _connect(settings: SparkSettings, remote: str) -> SparkSession:

@@ -145,7 +145,7 @@ def adopt(
         1
     """
     layout = Layout(rename=rename or {}, drop=drop, ends=ends, closed_intervals=closed_intervals, step=step)
-    with masking(masked):
+    with masking([*masked, *(new for old, new in (rename or {}).items() if old in masked)]):
         for _ in attempts(str(table)):
             view = _open(table, storage_options, again=again)
             taken = _take(view, mode, layout)

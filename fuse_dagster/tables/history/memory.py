@@ -98,16 +98,23 @@ def save(view: TableView, manifest: Manifest, ticket: Ticket) -> None:
 
 def discard(view: TableView, ticket: Ticket) -> None:
     """Remove the manifest of a commit that is known not to have landed."""
-    _delete(view, [_name(ticket)])
+    _remove(view, [_name(ticket)])
 
 
 def tidy(view: TableView, ticket: Ticket) -> None:
-    """Remove what others wrote for the transaction version that has landed: no commit of theirs can follow on it.
-
-    Failing to is harmless: the log tells which manifest is the one that landed.
-    """
+    """Remove what others wrote for the transaction version that has landed: no commit of theirs can follow on it."""
     try:
-        _delete(view, [name for name in _names(view, ticket.transactions[APP_ID]) if name != _name(ticket)])
+        names = _names(view, ticket.transactions[APP_ID])
+    except OSError as error:
+        logger.warning("left-over manifests of %s cannot be listed: %s", view.uri, first_line(error))
+        return
+    _remove(view, [name for name in names if name != _name(ticket)])
+
+
+def _remove(view: TableView, names: Sequence[str]) -> None:
+    """Failing to is harmless: the log tells which manifest is the one that landed."""
+    try:
+        _delete(view, names)
     except OSError as error:
         logger.warning("left-over manifests of %s cannot be removed: %s", view.uri, first_line(error))
 

@@ -23,6 +23,8 @@ def to_instant(value: dt.datetime | dt.date, timezone: str | None) -> dt.datetim
     Raises:
         TimeValueError: Naive without a zone, or a wall time that the zone skips or repeats.
     """
+    if not isinstance(value, dt.date):
+        raise TimeValueError(f"`{value!r}` is no time; give a date or an aware datetime, parsed in the input")
     if not isinstance(value, dt.datetime):
         value, timezone = dt.datetime.combine(value, dt.time()), timezone or "UTC"
     if value.tzinfo is not None:

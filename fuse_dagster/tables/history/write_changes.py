@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import polars as pl
-from polars.exceptions import PolarsError
 
-from fuse_dagster.core.errors import ConfigError, KeyValueError, SchemaError, TimeValueError, first_line
+from fuse_dagster.core.errors import KeyValueError, SchemaError, TimeValueError
 from fuse_dagster.tables.commit import Committed
+from fuse_dagster.tables.conditions import Condition
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, Folded, apply_changes, fact_schema
 from fuse_dagster.tables.history.late import without_late
@@ -152,23 +152,9 @@ def _deletes(batch: pl.DataFrame, mode: History) -> pl.Series:
     """Which rows are deletes."""
     if mode.delete_when is None:
         return pl.Series(DELETED, [False]).new_from_index(0, batch.height)
-    try:
-        predicate = pl.sql_expr(mode.delete_when)
-        require(predicate.meta.root_names(), batch, "delete_when")
-        # What looks at all rows at once, or at none, answers with one value even where there are no rows.
-        by_row = batch.clear().select(predicate.alias(DELETED)).is_empty()
-        marked = batch.with_columns(predicate.fill_null(False).alias(DELETED))[DELETED]
-    except PolarsError as error:
-        raise ConfigError(
-            f"`delete_when` is `{mode.delete_when}`, which cannot be evaluated: {first_line(error)}; "
-            "give a SQL predicate over the batch's columns, such as `op = 'D'`"
-        ) from error
-    if marked.dtype != pl.Boolean or not by_row:
-        raise ConfigError(
-            f"`delete_when` is `{mode.delete_when}`, which does not say of each row whether it is a delete; give a SQL "
-            "predicate over single rows, such as `op = 'D'`"
-        )
-    return marked
+    condition = Condition("delete_when", mode.delete_when, "op = 'D'")
+    require(condition.columns, batch, "delete_when")
+    return condition.met(batch).alias(DELETED)
 
 
 def _statements(prepared: Prepared, deleted: pl.Series) -> pl.DataFrame:

@@ -8,9 +8,11 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import polars as pl
+from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from deltalake.fs import DeltaStorageHandler
 from polars.exceptions import PolarsError
@@ -124,9 +126,23 @@ def _retention(view: TableView, hours: int | None) -> dt.timedelta:
 def _vacuum(view: TableView, hours: int | None, *, dry_run: bool) -> list[str]:
     try:
         # Only a full one finds what a crash left behind; it keeps what the log says was removed lately.
-        return view.table.vacuum(retention_hours=hours, dry_run=dry_run, full=True)
+        found = view.table.vacuum(retention_hours=hours, dry_run=True, full=True)
+        _refuse_nested(view, found)
+        return found if dry_run else view.table.vacuum(retention_hours=hours, dry_run=False, full=True)
     except (DeltaError, OSError) as error:
         raise TableStateError(f"`{view.uri}` cannot be vacuumed: {first_line(error)}") from error
+
+
+def _refuse_nested(view: TableView, found: list[str]) -> None:
+    """A table inside the folder of another looks like left-over files to a vacuum, which would delete it."""
+    folders = {str(parent) for path in found for parent in PurePosixPath(unquote(path)).parents} - {"."}
+    options = dict(view.storage_options) or None
+    inner = sorted(f for f in folders if DeltaTable.is_deltatable(f"{view.uri}/{f}", storage_options=options))
+    if inner:
+        raise TableStateError(
+            f"inside of the folder of `{view.uri}` lie other tables: {inner}; a vacuum would delete their files. "
+            "Nothing was removed; move them out first"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class Append:
             choose it where rows have an identity and batches overlap. By default every row is added.
         batch_id: Name of this batch, for `once="batch"`; set per write. An empty batch is not remembered.
         partition_by: Physical partition columns, used when the table is created.
-        schema: `evolve` adds new columns; `strict` refuses them.
+        schema: `evolve` adds new columns and widens types; `strict` refuses both.
 
     Example:
         >>> Append(once="event_id").once

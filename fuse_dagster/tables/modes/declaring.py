@@ -13,7 +13,7 @@ SchemaPolicy = Literal["evolve", "strict"]
 def set_names(mode: Any, field: str) -> None:
     """Store column names as a tuple; a lone string is one name, a common slip that must not become letters."""
     value = getattr(mode, field)
-    object.__setattr__(mode, field, (value,) if isinstance(value, str) else tuple(value))
+    object.__setattr__(mode, field, (value,) if isinstance(value, str) else tuple(value or ()))
 
 
 def wrong_keys(keys: Sequence[str]) -> Iterable[str]:

@@ -62,7 +62,7 @@ class History:
             them for what comes from now on, and leaves what was applied as it is. The order of batches is not free
             across that point.
         timezone: IANA zone of naive times and of dates. Naive times without it are errors; dates default to UTC.
-        schema: `evolve` adds new columns; `strict` refuses them.
+        schema: `evolve` adds new columns and widens types; `strict` refuses both.
         valid_from: Name of the column with the inclusive start, UTC, microseconds.
         valid_to: Name of the column with the exclusive end, null while the version is open.
         is_current: Name of the column that is true for open versions.
@@ -188,7 +188,7 @@ class History:
             yield "`effective_at` and `effective_column` exclude each other; give one"
         for guard in ("max_delete_fraction", "max_update_fraction"):
             fraction = getattr(self, guard)
-            if fraction is not None and not 0 <= fraction <= 1:
+            if fraction is not None and (not isinstance(fraction, int | float) or not 0 <= fraction <= 1):
                 yield f"`{guard}` is `{fraction}`; give a share from 0 to 1, or None for no guard"
         if self.timezone is not None:
             try:

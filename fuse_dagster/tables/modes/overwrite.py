@@ -24,8 +24,8 @@ class Overwrite:
             replaced; every row of the batch must meet it, and a null meets nothing.
         partition_by: Physical partition columns, used when the table is created.
         skip_if_unchanged: Compare with what is there and commit nothing where both hold the same rows (in any order).
-        schema: `evolve` adds new columns; `strict` refuses them. A whole-table overwrite with `evolve` also takes
-            other types and drops columns that the batch no longer has.
+        schema: `evolve` adds new columns and widens types; `strict` refuses both. A whole-table
+            overwrite with `evolve` also takes other types and drops columns that the batch no longer has.
 
     Example:
         >>> Overwrite(where=Slice.equals("day", 3)).skip_if_unchanged

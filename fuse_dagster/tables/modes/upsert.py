@@ -39,7 +39,7 @@ class Upsert:
         soft_delete: Boolean column that the table adds. A delete sets it to true rather than remove the row, and a row
             that returns sets it to false. Readers filter by it. With `sequence_by` the row of the delete itself is
             kept, also where its key was never seen, because an older row may still arrive.
-        schema: `evolve` adds new columns; `strict` refuses them.
+        schema: `evolve` adds new columns and widens types; `strict` refuses both.
 
     Example:
         >>> Upsert(keys=["tailnum"], sequence_by="position", delete_when="op = 'D'", soft_delete="is_deleted").keys

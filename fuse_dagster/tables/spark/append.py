@@ -102,13 +102,10 @@ def _once(table: SparkTable, staged: Staged, mode: Append, shape: Mapping[str, p
         batch,
         job,
     )
-    try:
-        made = Written(None, planned.tally + changed, planned.batch_rows)
-        if table.view.exists and not planned.tally.inserted and not changed.schema_changes:
-            return made
-        return _add(table, planned.rows(list(shape)).drop(OP), mode, Ticket(), made)
-    finally:
-        planned.release()
+    made = Written(None, planned.tally + changed, planned.batch_rows)
+    if table.view.exists and not planned.tally.inserted and not changed.schema_changes:
+        return made
+    return _add(table, planned.rows(list(shape)).drop(OP), mode, Ticket(), made)
 
 
 def _add(table: SparkTable, frame: DataFrame, mode: Append, ticket: Ticket, made: Written) -> Written:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from fuse_dagster.core import errors
+from fuse_dagster.core.errors import TableStateError
+from fuse_dagster.engines.spark.failures import failures, why
 from fuse_dagster.engines.spark.frames import from_spark, to_spark
 from fuse_dagster.tables.spark.worker import BUCKET, FACT, OP, REPORT, ROW_OPS, Job, Report
 from fuse_dagster.tables.tally import Tally
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+_BUCKETS = 200
+"""Where a platform chooses the number of shuffle partitions by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class Planned:
     """What the plans of all buckets say together.
 
     Attributes:
-        frame: Their output, kept by Spark until `release`.
+        frame: Their output, computed once.
         tally: How the rows of the batch came out.
         reports: One per bucket.
     """
@@ -68,10 +74,6 @@ class Planned:
         found = from_spark(self.frame.filter(f.col(OP) == FACT).select(*map(quoted, schema)))
         return found.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
 
-    def release(self) -> None:
-        """Let Spark forget the output."""
-        self.frame.unpersist()
-
 
 def plan(session: SparkSession, held: DataFrame, batch: DataFrame, job: Job) -> Planned:
     """Run a job on each bucket of keys.
@@ -79,28 +81,27 @@ def plan(session: SparkSession, held: DataFrame, batch: DataFrame, job: Job) -> 
     Args:
         session: Where it runs; `spark.sql.shuffle.partitions` is the number of buckets, and each must fit a worker.
         held: Rows of the table, and facts, as the job expects them.
-        batch: The batch; its key columns have the types of the table's.
+        batch: The batch.
         job: What a worker does.
 
     Raises:
         FuseError: What a worker raised, if one did.
     """
-    number = int(session.conf.get("spark.sql.shuffle.partitions") or 1)
-    together = _by_bucket(held, job.keys, number).cogroup(_by_bucket(batch, job.keys, number))
     schema = to_spark(session, pl.DataFrame(schema=dict(job.output))).schema
+    together = _by_bucket(held, job, schema).cogroup(_by_bucket(batch, job, schema))
 
     def run(ours: pa.Table, theirs: pa.Table) -> pa.Table:
         # Spark counts the arguments of what it calls, `self` among them, so it can't be given the job itself.
         return job(ours, theirs)
 
-    frame = together.applyInArrow(run, schema).persist()
     try:
+        # Not a cache: what was judged must never be computed again, from a source that may say something else by then.
+        frame = together.applyInArrow(run, schema).localCheckpoint()
         said = [row[REPORT] for row in frame.filter(frame[OP] == REPORT).select(REPORT).collect()]
-        reports = tuple(Report(**json.loads(text)) for text in said)
-        _raise_first(reports)
-    except BaseException:
-        frame.unpersist()
-        raise
+    except failures() as error:
+        raise TableStateError(f"Spark failed to plan, and nothing was written: {why(error)}") from error
+    reports = tuple(Report(**json.loads(text)) for text in said)
+    _raise_first(reports)
     tally = reduce(lambda one, other: one + other, (Tally(**_tallied(report.tally)) for report in reports), Tally())
     return Planned(frame, tally, reports)
 
@@ -110,12 +111,15 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _by_bucket(frame: DataFrame, keys: Sequence[str], number: int) -> Any:
+def _by_bucket(frame: DataFrame, job: Job, schema: StructType) -> Any:
     from pyspark.sql import functions as f
 
-    # Only equal keys must meet: that this hash may change between versions of Spark does not matter.
-    bucket = f.pmod(f.hash(*(f.col(quoted(key)) for key in keys)), f.lit(number))
-    return frame.withColumn(BUCKET, bucket).groupBy(BUCKET)
+    # Equal keys of other widths have other hashes, so both sides are hashed in the type that the table will have. That
+    # the hash may change between versions of Spark does not matter.
+    keys = (f.col(quoted(key)).cast(schema[key].dataType) for key in job.keys)
+    setting = frame.sparkSession.conf.get("spark.sql.shuffle.partitions") or ""
+    number = int(setting) if setting.isdigit() else _BUCKETS
+    return frame.withColumn(BUCKET, f.pmod(f.hash(*keys), f.lit(number))).groupBy(BUCKET)
 
 
 def _tallied(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _APP, _VERSION = "spark.databricks.delta.write.txnAppId", "spark.databricks.delta.write.txnVersion"
 _SAID = "spark.databricks.delta.commitInfo.userMetadata"
 _WALL_TIMES = "timestampNtz"
+# Spark's own choice is INT96, of which polars reads the years 1 and 9999 as others, without a word.
+_EXACT = {"spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS"}
 # These settings belong to the session, which steps of one process may share.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -101,6 +103,7 @@ def merge(
         f"WHEN MATCHED THEN UPDATE SET {updates}",
         f"WHEN NOT MATCHED AND s.{OP} = '{INSERT}' THEN INSERT ({names}) VALUES ({values})",  # noqa: S608  # names are quoted, values our own
     ])  # fmt: skip
+    _before_commit(table.view)
     planned.createOrReplaceTempView(view_name)
     try:
         with known_as(table.session, ticket), landing(table.view, ticket) as outcome:
@@ -136,9 +139,7 @@ def save(
         TableStateError: Spark failed; nothing was written.
         OutcomeUnknownError: Spark failed and the log cannot be read.
     """
-    writer: DataFrameWriter = frame.write.format("delta").mode(mode).option("userMetadata", ticket.write_id)
-    for app, version in ticket.transactions.items():
-        writer = writer.option("txnAppId", app).option("txnVersion", str(version))
+    writer: DataFrameWriter = frame.write.format("delta").mode(mode)
     if mode == "overwrite":
         # A session may be set to overwrite only the physical partitions that a batch brings.
         writer = writer.option("partitionOverwriteMode", "static")
@@ -147,7 +148,8 @@ def save(
     if partition_by:
         writer = writer.partitionBy(*partition_by)
     _refuse_wall_times(table, frame)
-    with landing(table.view, ticket):
+    _before_commit(table.view)
+    with known_as(table.session, ticket), landing(table.view, ticket):
         writer.save(table.view.uri)
     return _committed(table.view, ticket, rows_total)
 
@@ -170,20 +172,30 @@ def _refuse_wall_times(table: SparkTable, frame: DataFrame) -> None:
         )
 
 
+def _before_commit(view: TableView) -> None:
+    """Tell whoever asked; not under the lock, because they may write through this session."""
+    if view.before_commit is not None:
+        view.before_commit()
+
+
 @contextmanager
 def known_as(session: SparkSession, ticket: Ticket) -> Iterator[None]:
-    """Have the statements inside commit under a ticket."""
-    settings = {_SAID: ticket.write_id}
+    """Have the statements inside commit under a ticket, and write times so that every reader takes them alike."""
+    settings = {_SAID: ticket.write_id, **_EXACT}
     for app, version in ticket.transactions.items():
         settings |= {_APP: app, _VERSION: str(version)}
     with _ONE_AT_A_TIME:
+        before = {name: session.conf.get(name, None) for name in settings}
         for name, value in settings.items():
             session.conf.set(name, value)
         try:
             yield
         finally:
-            for name in settings:
-                session.conf.unset(name)
+            for name, was in before.items():
+                if was is None:
+                    session.conf.unset(name)
+                else:
+                    session.conf.set(name, was)
 
 
 @dataclass(slots=True)
@@ -206,8 +218,6 @@ def landing(view: TableView, ticket: Ticket) -> Iterator[Landing]:
         TableStateError: It failed for another reason; nothing was written.
         OutcomeUnknownError: It failed and the log could not be read.
     """
-    if view.before_commit is not None:
-        view.before_commit()
     outcome = Landing()
     try:
         yield outcome
@@ -234,4 +244,5 @@ def _committed(view: TableView, ticket: Ticket, rows_total: int | None) -> Commi
     if files is None:
         return Committed(version, rows_total=rows_total)
     new = files.join(before.select("path"), on="path", how="anti")
-    return Committed(version, new.height, int(new["size_bytes"].sum()), rows_total or now.count_rows())
+    total = now.count_rows() if rows_total is None else rows_total
+    return Committed(version, new.height, int(new["size_bytes"].sum()), total)

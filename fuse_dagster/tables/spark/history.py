@@ -11,7 +11,6 @@ import polars as pl
 
 from fuse_dagster.core.errors import TimeValueError
 from fuse_dagster.engines.spark.frames import from_spark, to_spark
-from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.changes import Columns, fact_schema
 from fuse_dagster.tables.history.guard import Look, judge
@@ -22,11 +21,12 @@ from fuse_dagster.tables.history.write_snapshots import interval, refuse_empty, 
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.schema import refuse_missing, require
 from fuse_dagster.tables.spark.buckets import Planned, plan, quoted
-from fuse_dagster.tables.spark.commit import SparkTable, save
+from fuse_dagster.tables.spark.commit import SparkTable
 from fuse_dagster.tables.spark.history_planners import ChangesPlanner, SnapshotPlanner, look_of
 from fuse_dagster.tables.spark.landing import Change, land
 from fuse_dagster.tables.spark.staging import Staged, Written, held_rows, with_types
 from fuse_dagster.tables.spark.worker import OP, ORDER, REPORT, Job, Planner
+from fuse_dagster.tables.swapping import mark
 from fuse_dagster.tables.tally import Tally
 
 if TYPE_CHECKING:
@@ -98,49 +98,65 @@ class _Context:
 def _snapshots(context: _Context) -> Written:
     prepared, mode = context.prepared, context.prepared.mode
     times = _times(context)
-    since = min(times, default=None)
-    planner = SnapshotPlanner(*context.parts, times=times)
-    planned = context.plan(context.held(since), planner, {})
-    try:
-        refuse_empty(planned.batch_rows, mode)
-        manifest = _judged(context, planned, times)
-        if manifest is None:
-            return Written(None, Tally(rejected=planned.batch_rows), planned.batch_rows)
-        nothing_new = not any(planned.operations.values())
-        if mode.restatements == "forget" and nothing_new and context.known:
-            manifest = prepared.manifest
-        return _commit(context, planned, manifest, since)
-    finally:
-        planned.release()
-
-
-def _judged(context: _Context, planned: Planned, times: Sequence[dt.datetime]) -> Manifest | None:
-    """What is remembered, if the guards let it; None where a late snapshot is left out."""
-    prepared, mode = context.prepared, context.prepared.mode
+    planned = _plan_snapshots(context, times)
+    refuse_empty(planned.batch_rows, mode)
+    looks = _looks(context, planned, times)
+    timely = tuple(at for at, seen in looks.items() if not _is_late(seen, prepared.manifest, mode))
+    left_out = sum(looks[at].keys for at in times if at not in timely)
+    if not timely:
+        tally = Tally(rejected=left_out, duplicates=planned.batch_rows - left_out)
+        return Written(None, tally, planned.batch_rows)
+    if left_out:
+        planned = _plan_snapshots(context, timely)
+        looks = _looks(context, planned, timely)
     manifest = prepared.manifest
-    shown = pl.DataFrame(schema=dict.fromkeys(mode.keys, pl.String()))
+    for at, seen in looks.items():
+        judge(seen, mode)
+        manifest = manifest.with_snapshot(stamp_of(prepared, at))
+    if mode.restatements == "forget" and not any(planned.operations.values()) and context.known:
+        manifest = prepared.manifest
+    applied = planned.tally.applied + planned.tally.duplicates
+    others = Tally(rejected=left_out, duplicates=planned.batch_rows - applied - left_out if left_out else 0)
+    return _commit(context, planned, manifest, min(timely), tally=planned.tally + others)
+
+
+def _plan_snapshots(context: _Context, times: tuple[dt.datetime, ...]) -> Planned:
+    return context.plan(context.held(min(times, default=None)), SnapshotPlanner(*context.parts, times=times), {})
+
+
+def _looks(context: _Context, planned: Planned, times: Sequence[dt.datetime]) -> dict[dt.datetime, Look]:
+    """What the workers saw of each snapshot together, by time."""
+    prepared, found = context.prepared, dict[dt.datetime, Look]()
+    shown = pl.DataFrame(schema=dict.fromkeys(prepared.mode.keys, pl.String()))
+    manifest = prepared.manifest
     for at in times:
         refuse_lost_columns(prepared, manifest, at)
-        where = interval(manifest, at)
-        seen = Look(where, 0, "", (), 0, 0, 0, 0, shown)
+        seen = Look(interval(manifest, at), 0, "", (), 0, 0, 0, 0, shown)
         for said in planned.measures:
             if said["at"] == at.isoformat():
                 seen = seen + look_of(said, seen)
-        if where.until is not None and seen.changes and mode.late != "splice":
-            _refuse_late(at, manifest, mode)
-            return None
-        judge(seen, mode)
+        found[at] = seen
         manifest = manifest.with_snapshot(stamp_of(prepared, at))
-    return manifest
+    return found
 
 
-def _refuse_late(at: dt.datetime, manifest: Manifest, mode: History) -> None:
+def _is_late(seen: Look, manifest: Manifest, mode: History) -> bool:
+    """Whether a snapshot is to be left out: before the last known one, and not known with this very content.
+
+    Raises:
+        TimeValueError: It is, and `late="error"`.
+    """
+    known, at = manifest.snapshots, seen.where.at
+    is_late = bool(known) and micros(at) < known[-1].at
+    if mode.late == "splice" or not is_late or (manifest.knows(micros(at)) and not seen.changes):
+        return False
     if mode.late == "error":
         raise TimeValueError(
-            f"the snapshot of {at.isoformat()} is late: the one of {moment(manifest.snapshots[-1].at).isoformat()} is "
-            'known already, and `late="error"`; nothing was written. Fix the order of delivery, or declare '
-            '`late="splice"`, which puts it in its place'
+            f"the snapshot of {at.isoformat()} is late: the one of {moment(known[-1].at).isoformat()} is known "
+            'already, and `late="error"`; nothing was written. Fix the order of delivery, or declare `late="splice"`, '
+            "which puts it in its place"
         )
+    return True
 
 
 def _times(context: _Context) -> tuple[dt.datetime, ...]:
@@ -159,17 +175,15 @@ def _times(context: _Context) -> tuple[dt.datetime, ...]:
 
 def _changes(context: _Context) -> Written:
     prepared, mode, session = context.prepared, context.prepared.mode, context.table.session
-    refuse_missing(prepared.change.missing, "the batch")
+    if mode.missing_column == "error":
+        refuse_missing(prepared.change.missing, "the batch")
     columns = Columns(prepared.shape, None, mode.sequence_by)
     schema = fact_schema(prepared.batch.schema, columns)
     since = _earliest(context)
     keys = with_types(session, context.staged, mode.keys, prepared.schema).select(*map(quoted, mode.keys)).distinct()
     held = context.held(since).join(keys, on=list(mode.keys), how="left_semi")
     planned = context.plan(_with_facts(context, held, schema), ChangesPlanner(*context.parts), schema)
-    try:
-        return _commit(context, planned, prepared.manifest, since, facts=planned.facts(schema))
-    finally:
-        planned.release()
+    return _commit(context, planned, prepared.manifest, since, facts=planned.facts(schema))
 
 
 def _earliest(context: _Context) -> dt.datetime | None:
@@ -210,6 +224,8 @@ def _commit(
     planned: Planned,
     manifest: Manifest,
     since: dt.datetime | None,
+    *,
+    tally: Tally | None = None,
     facts: pl.DataFrame | None = None,
 ) -> Written:
     prepared, table = context.prepared, context.table
@@ -221,19 +237,18 @@ def _commit(
         new_columns=bool(prepared.change),
         reaching=context.reaching(since, of="t."),
     )
-    tally = replace(
-        planned.tally,
+    counted = replace(
+        tally or planned.tally,
         deleted=max(0, made["delete"] - made["insert"]),
         schema_changes=prepared.change.sentences,
     )
+    counted.refuse_lost(planned.batch_rows)
     has_facts = facts is not None and not facts.is_empty()
     if table.view.exists and change.is_empty and not has_facts and manifest == prepared.manifest:
-        return Written(None, tally, planned.batch_rows)
+        return Written(None, counted, planned.batch_rows)
     total = prepared.manifest.rows_total + made["insert"] - made["delete"]
     with memory.remembered(table.view, manifest, facts=facts, rows_total=total) as ticket:
-        if table.view.exists and change.is_empty:
-            empty = table.read().limit(0)
-            committed: Committed = save(table, empty, mode="append", ticket=ticket, rows_total=total)
-        else:
-            committed = land(table, change, ticket)
-    return Written(committed, tally, planned.batch_rows)
+        # A commit without rows is delta-rs': it lands directly after the view, whatever features the table has.
+        marks = table.view.exists and change.is_empty
+        committed = mark(table.view, ticket=ticket) if marks else land(table, change, ticket)
+    return Written(committed, counted, planned.batch_rows)

@@ -95,4 +95,5 @@ def _after(table: SparkTable, change: Change, rows: DataFrame) -> DataFrame:
     full = shaped(table.session, table.read(), change.schema)
     planned_over = rows.filter(f.col(OP) != INSERT).select(*map(quoted, change.identity))
     stay = matching(full, planned_over, change.identity, how="left_anti", null_safe=change.null_safe)
-    return stay.unionByName(rows.filter(f.col(OP) != DELETE).drop(OP))
+    after = stay.unionByName(rows.filter(f.col(OP) != DELETE).drop(OP))
+    return after.select(*map(quoted, change.schema))

@@ -69,13 +69,10 @@ def upsert(table: SparkTable, staged: Staged, mode: Upsert) -> Written:
     job = Job(UpsertPlanner(table.view.uri, known, mode), tuple(mode.keys), tuple(mode.keys), output, staged.masked)
     batch = with_types(table.session, staged, mode.keys, schema)
     planned = plan(table.session, held_rows(table, schema), batch, job)
-    try:
-        _judge(planned, mode)
-        what = Change(planned, tuple(mode.keys), schema, new_columns=bool(known) and columns.change)
-        committed = None if known and what.is_empty else land(table, what, Ticket())
-        return Written(committed, replace(planned.tally, schema_changes=columns.sentences), planned.batch_rows)
-    finally:
-        planned.release()
+    _judge(planned, mode)
+    what = Change(planned, tuple(mode.keys), schema, new_columns=bool(known) and columns.change)
+    committed = None if known and what.is_empty else land(table, what, Ticket())
+    return Written(committed, replace(planned.tally, schema_changes=columns.sentences), planned.batch_rows)
 
 
 def _judge(planned: Planned, mode: Upsert) -> None:

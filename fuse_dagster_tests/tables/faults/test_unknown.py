@@ -28,8 +28,7 @@ def through(s3: S3Server, s3_place: Place, proxy: LossyProxy) -> Place:
     return Place(s3_place.uri, {**s3.options(port=proxy.port), **IMPATIENT})
 
 
-TWICE = pytest.mark.xfail(reason="delta-rs takes its own lost commit for another writer's, and commits it once more")
-CASES = [pytest.param(n, f, marks=[TWICE] * (n == "appends" and f > 0)) for n in FEEDS for f in (0, 3)]
+CASES = [(name, first) for name in FEEDS for first in (0, 3)]
 
 
 @pytest.mark.parametrize(("name", "first"), CASES)
