@@ -8,7 +8,6 @@ import polars as pl
 
 from fuse_dagster.core.errors import KeyValueError, SchemaError, TimeValueError
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.conditions import Condition
 from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, Folded, apply_changes, fact_schema
 from fuse_dagster.tables.history.late import without_late
@@ -150,9 +149,9 @@ def _wanted(prepared: Prepared, stated: Stated) -> pl.DataFrame:
 
 def _deletes(batch: pl.DataFrame, mode: History) -> pl.Series:
     """Which rows are deletes."""
-    if mode.delete_when is None:
+    condition = mode.delete_condition
+    if condition is None:
         return pl.Series(DELETED, [False]).new_from_index(0, batch.height)
-    condition = Condition("delete_when", mode.delete_when, "op = 'D'")
     require(condition.columns, batch, "delete_when")
     return condition.met(batch).alias(DELETED)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fuse_dagster.tables.conditions import Condition, wrong_conditions
 from fuse_dagster.tables.modes.declaring import SchemaPolicy, raise_problems, set_names, wrong_choices, wrong_keys
 
 _OWN = ("`valid_from`", "`valid_to`", "`is_current`")
@@ -118,8 +119,14 @@ class History:
             *self._wrong_source(),
             *self._wrong_missing(),
             *self._wrong_times(),
+            *wrong_conditions(self.delete_condition),
         ]  # fmt: skip
         raise_problems("History", problems)
+
+    @property
+    def delete_condition(self) -> Condition | None:
+        """Which rows of a feed are deletes, where it is said."""
+        return None if self.delete_when is None else Condition("delete_when", self.delete_when, "op = 'D'")
 
     @property
     def reserved(self) -> tuple[str, ...]:
