@@ -40,6 +40,9 @@ def query(session: SparkSession, sql: str, tables: Mapping[str, object]) -> Data
     """
     tree = _parsed(sql)
     frames = {name: to_spark(session, frame) for name, frame in tables.items()}
+    if len({name.lower() for name in frames}) < len(frames):
+        msg = f"Tables that differ only in case are one to Spark: {listing(frames)}. Rename one."
+        raise ConfigError(msg)
     used = _bind(tree, {name.lower(): name for name in frames}, sql)
     text = _translated(tree, sql)
     # pyspark formats the text; what stands in braces are the frames, so braces of the SQL itself are doubled.

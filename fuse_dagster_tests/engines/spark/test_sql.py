@@ -95,3 +95,9 @@ def test_what_fails_on_the_data_says_so(spark: SparkSession) -> None:
         local.query(sql, TABLES)
     with pytest.raises(InputError, match="can't be computed"):
         from_spark(query(spark, sql, TABLES))
+
+
+def test_tables_that_differ_in_case_only_are_refused(spark: SparkSession) -> None:
+    frame = pl.DataFrame({"a": [1]})
+    with pytest.raises(ConfigError, match="differ only in case"):
+        query(spark, "SELECT * FROM one", {"one": frame, "One": frame})
