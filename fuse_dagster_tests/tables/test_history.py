@@ -391,7 +391,7 @@ def test_a_delete_said_again_after_a_correction_is_remembered_again(tmp_path: Pa
 @pytest.mark.parametrize("predicate", ["true", "NULL", "max(v) = 2", "v"])
 def test_a_predicate_that_does_not_look_at_rows_is_refused(tmp_path: Path, predicate: str) -> None:
     feed = pl.DataFrame({"k": [1, 2], "v": [1, 2], "at": [JAN, JAN]})
-    with pytest.raises(ConfigError, match="single rows|of each row"):
+    with pytest.raises(ConfigError, match=r"single rows|of each row"):
         write(tmp_path / "t", feed, History(keys=["k"], source="changes", effective_column="at", delete_when=predicate))
 
 
