@@ -165,7 +165,7 @@ def main() -> None:
     for plan in _plans(options):
         medians |= {case: median(rounds) for case, rounds in run(plan).items()}
         print(report(medians, {}, options.rounds), file=sys.stderr, flush=True)
-    costs = overhead(options.rounds) if not options.keys else {}
+    costs = overhead(3 * options.rounds) if not options.keys else {}  # short ones need more rounds
     text = report(medians, costs, options.rounds)
     print(text)
     if not options.no_page:
