@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fuse_dagster_tests.benchmarks.__main__ import AGAIN, CHANGES, CLUSTERED, FIRST, SECOND, Plan, median, run
 from fuse_dagster_tests.benchmarks.batches import snapshot
 from fuse_dagster_tests.benchmarks.overhead import overhead
 from fuse_dagster_tests.benchmarks.report import END, START, report, save
 
 
+@pytest.mark.slow
 def test_all_peers_make_the_same_table_and_are_measured(tmp_path: Path) -> None:
     found = run(Plan(2000, ["ours", "limit", "merge"], 1, many=False))
     steps = {FIRST, SECOND, AGAIN, CHANGES, CLUSTERED}
