@@ -1,13 +1,13 @@
 """How a batch becomes a Delta table: append, overwrite, upsert, history. No Dagster in here."""
 
 from fuse_dagster.core.results import WriteResult
-from fuse_dagster.tables.history.adopting import AdoptReport, adopt
-from fuse_dagster.tables.history.foreign import ForeignChange
+from fuse_dagster.tables.history.care.adopting import AdoptReport, adopt
+from fuse_dagster.tables.history.care.rebuilding import RebuildResult, rebuild
+from fuse_dagster.tables.history.care.retracting import retract
 from fuse_dagster.tables.history.hashing import hash_keys
-from fuse_dagster.tables.history.inspecting import foreign_changes, known_snapshots
+from fuse_dagster.tables.history.memory.foreign import ForeignChange
+from fuse_dagster.tables.history.memory.inspecting import foreign_changes, known_snapshots
 from fuse_dagster.tables.history.reading import PointInTime, as_of, changes, current, numbered, point_in_time
-from fuse_dagster.tables.history.rebuilding import RebuildResult, rebuild
-from fuse_dagster.tables.history.retracting import retract
 from fuse_dagster.tables.maintaining.checkpointing import checkpoint
 from fuse_dagster.tables.maintaining.cleaning import vacuum
 from fuse_dagster.tables.maintaining.compacting import compact

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuse_dagster.tables import History, Upsert, checkpoint, compact, foreign_changes, maintain, vacuum, write
-from fuse_dagster_tests.tables.oracle import Statement, of_changes, of_snapshots
-from fuse_dagster_tests.tables.test_history_properties import (
+from fuse_dagster_tests.tables.history.test_properties import (
     PATIENT,
     feed,
     grouped,
@@ -30,6 +29,7 @@ from fuse_dagster_tests.tables.test_history_properties import (
     times,
     values,
 )
+from fuse_dagster_tests.tables.oracle import Statement, of_changes, of_snapshots
 
 FEED = History(
     keys=["k", "n"], source="changes", effective_column="at", sequence_by="seq", delete_when="gone", ignore=["gone"]

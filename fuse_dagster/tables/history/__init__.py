@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.history.write_changes import write_changes
-from fuse_dagster.tables.history.write_snapshots import write_snapshots
+from fuse_dagster.tables.history.changes.write import write_changes
+from fuse_dagster.tables.history.snapshots.write import write_snapshots
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView

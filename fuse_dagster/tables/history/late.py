@@ -9,11 +9,11 @@ import polars as pl
 
 from fuse_dagster.core.errors import TimeValueError
 from fuse_dagster.tables.equality import same
-from fuse_dagster.tables.history.carrying import carried
-from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, known_statements
-from fuse_dagster.tables.history.comparing import compare
-from fuse_dagster.tables.history.manifest import micros, moment
+from fuse_dagster.tables.history.changes.applying import DELETED, SEQUENCE, Columns, known_statements
+from fuse_dagster.tables.history.memory.manifest import micros, moment
 from fuse_dagster.tables.history.plan import Prepared
+from fuse_dagster.tables.history.snapshots.carrying import carried
+from fuse_dagster.tables.history.snapshots.comparing import compare
 from fuse_dagster.tables.history.timeline import AT
 from fuse_dagster.tables.keys import collapse
 from fuse_dagster.tables.modes import History

@@ -11,9 +11,9 @@ import polars as pl
 from fuse_dagster.core.errors import SchemaError
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.files import FileRows, read_rows
-from fuse_dagster.tables.history import memory
 from fuse_dagster.tables.history.hashing import with_hashed_keys
-from fuse_dagster.tables.history.manifest import Manifest
+from fuse_dagster.tables.history.memory import store
+from fuse_dagster.tables.history.memory.manifest import Manifest
 from fuse_dagster.tables.history.other_files import reach_other_files
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.keys import refuse_bad_keys
@@ -64,7 +64,7 @@ def prepare(view: TableView, batch: pl.DataFrame, mode: History) -> Prepared:
         TableStateError: The table or its memory cannot be used.
     """
     refuse_unsupported(view)
-    return fit(view, view.schema(), memory.load(view, mode), batch, mode)
+    return fit(view, view.schema(), store.load(view, mode), batch, mode)
 
 
 def fit(
@@ -184,7 +184,7 @@ def commit(prepared: Prepared, rows: Rows, outcome: Outcome) -> Committed | None
     if view.exists and plan.is_empty and not has_facts and manifest == prepared.manifest:
         return None
     total = prepared.manifest.rows_total - len(outcome.removed) + outcome.added.height
-    with memory.remembered(view, manifest, facts=outcome.facts, rows_total=total) as ticket:
+    with store.remembered(view, manifest, facts=outcome.facts, rows_total=total) as ticket:
         return mark(view, ticket=ticket) if view.exists and plan.is_empty else swap(view, plan, ticket=ticket)
 
 

@@ -20,7 +20,7 @@ from pyarrow.fs import FileSelector
 
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError, first_line
 from fuse_dagster.tables.commit import APP_ID, WRITE_ID
-from fuse_dagster.tables.history.memory import FOLDER, read_manifest
+from fuse_dagster.tables.history.memory.store import FOLDER, read_manifest
 from fuse_dagster.tables.maintaining.history import catch_up, is_history
 from fuse_dagster.tables.maintaining.reports import Vacuumed
 from fuse_dagster.tables.view import TableView, open_view

@@ -16,8 +16,8 @@ from deltalake import CommitProperties
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
 from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, attempts, land
 from fuse_dagster.tables.files import FileRows, read_rows
-from fuse_dagster.tables.history import memory
-from fuse_dagster.tables.history.manifest import Manifest
+from fuse_dagster.tables.history.memory import store
+from fuse_dagster.tables.history.memory.manifest import Manifest
 from fuse_dagster.tables.maintaining.history import in_step, is_history
 from fuse_dagster.tables.maintaining.layout import File, Unit, worth_rewriting
 from fuse_dagster.tables.maintaining.reports import Compaction
@@ -205,7 +205,7 @@ def _write(
     total = view.count_rows()
     if manifest is None:
         return replace_files(view, paths, adds, rows_total=total, data_change=False, ticket=Ticket())
-    with memory.remembered(view, manifest, facts=None, rows_total=total) as ticket:
+    with store.remembered(view, manifest, facts=None, rows_total=total) as ticket:
         return replace_files(view, paths, adds, rows_total=total, data_change=False, ticket=ticket)
 
 

@@ -6,9 +6,9 @@ import logging
 
 from fuse_dagster.core.errors import TableStateError
 from fuse_dagster.tables.commit import APP_ID, LostRaceError, attempts
-from fuse_dagster.tables.history import memory
-from fuse_dagster.tables.history.foreign import refuse_foreign_changes
-from fuse_dagster.tables.history.manifest import Manifest
+from fuse_dagster.tables.history.memory import store
+from fuse_dagster.tables.history.memory.foreign import refuse_foreign_changes
+from fuse_dagster.tables.history.memory.manifest import Manifest
 from fuse_dagster.tables.swapping import mark
 from fuse_dagster.tables.view import TableView, open_view
 
@@ -26,7 +26,7 @@ def in_step(view: TableView) -> Manifest:
     Raises:
         TableStateError: Its memory is gone, or somebody else changed rows since.
     """
-    manifest = memory.read_manifest(view, view.table.transaction_version(APP_ID) or 0)
+    manifest = store.read_manifest(view, view.table.transaction_version(APP_ID) or 0)
     refuse_foreign_changes(view, manifest)
     return manifest
 
@@ -55,7 +55,7 @@ def catch_up(view: TableView) -> TableView:
         if manifest.version == view.version:
             return view
         try:
-            with memory.remembered(view, manifest, facts=None, rows_total=manifest.rows_total) as ticket:
+            with store.remembered(view, manifest, facts=None, rows_total=manifest.rows_total) as ticket:
                 mark(view, ticket=ticket)
         except LostRaceError:
             logger.info("somebody wrote to %s meanwhile", view.uri)

@@ -11,13 +11,13 @@ import polars as pl
 
 from fuse_dagster.core.errors import TimeValueError
 from fuse_dagster.engines.spark.frames import from_spark, to_spark
-from fuse_dagster.tables.history import memory
-from fuse_dagster.tables.history.changes import Columns, fact_schema
-from fuse_dagster.tables.history.guard import Look, judge
-from fuse_dagster.tables.history.manifest import Manifest, micros, moment
+from fuse_dagster.tables.history.changes.applying import Columns, fact_schema
+from fuse_dagster.tables.history.memory import store
+from fuse_dagster.tables.history.memory.manifest import Manifest, micros, moment
 from fuse_dagster.tables.history.plan import Prepared, fit
+from fuse_dagster.tables.history.snapshots.guard import Look, judge
+from fuse_dagster.tables.history.snapshots.write import interval, refuse_empty, refuse_lost_columns, stamp_of
 from fuse_dagster.tables.history.times import to_instant, to_instants
-from fuse_dagster.tables.history.write_snapshots import interval, refuse_empty, refuse_lost_columns, stamp_of
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.schema import refuse_missing, require
 from fuse_dagster.tables.spark.buckets import Planned, plan, quoted
@@ -47,7 +47,7 @@ def write_history(table: SparkTable, staged: Staged, mode: History) -> Written:
         FuseError: As the local engine's history.
     """
     known = table.schema()
-    prepared = fit(table.view, known, memory.load(table.view, mode), staged.empty, mode)
+    prepared = fit(table.view, known, store.load(table.view, mode), staged.empty, mode)
     run = _changes if mode.states_changes else _snapshots
     return run(_Context(table, staged, prepared, known))
 
@@ -211,7 +211,7 @@ def _with_facts(context: _Context, held: DataFrame, schema: dict[str, pl.DataTyp
         if field.name not in context.prepared.mode.keys:
             held = held.withColumn(field.name, f.lit(None).cast(field.dataType))
     for number, name in enumerate(manifest.segments):
-        rows = table.session.read.parquet(f"{table.view.uri}/{memory.FOLDER}/{name}")
+        rows = table.session.read.parquet(f"{table.view.uri}/{store.FOLDER}/{name}")
         order = (f.lit(number).cast("bigint") * f.lit(2**40) + f.col("_metadata.row_index")).alias(ORDER)
         facts = rows.select(*map(quoted, schema), order)
         typed = facts.select(*(f.col(quoted(c.name)).cast(c.dataType).alias(c.name) for c in wanted.fields))
@@ -247,7 +247,7 @@ def _commit(
     if table.view.exists and change.is_empty and not has_facts and manifest == prepared.manifest:
         return Written(None, counted, planned.batch_rows)
     total = prepared.manifest.rows_total + made["insert"] - made["delete"]
-    with memory.remembered(table.view, manifest, facts=facts, rows_total=total) as ticket:
+    with store.remembered(table.view, manifest, facts=facts, rows_total=total) as ticket:
         # A commit without rows is delta-rs': it lands directly after the view, whatever features the table has.
         marks = table.view.exists and change.is_empty
         committed = mark(table.view, ticket=ticket) if marks else land(table, change, ticket)

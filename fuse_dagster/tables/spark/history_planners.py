@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from fuse_dagster.tables.history.changes import DELETED, fact_schema
-from fuse_dagster.tables.history.guard import Absence, Look
-from fuse_dagster.tables.history.manifest import Manifest
+from fuse_dagster.tables.history.changes.applying import DELETED, fact_schema
+from fuse_dagster.tables.history.changes.write import plan_changes, state
+from fuse_dagster.tables.history.memory.manifest import Manifest
 from fuse_dagster.tables.history.plan import Outcome, Prepared, fit, to_swap
-from fuse_dagster.tables.history.write_changes import plan_changes, state
-from fuse_dagster.tables.history.write_snapshots import by_time, plan_snapshots
+from fuse_dagster.tables.history.snapshots.guard import Absence, Look
+from fuse_dagster.tables.history.snapshots.write import by_time, plan_snapshots
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.rows import ROW, MemoryRows
 from fuse_dagster.tables.spark.worker import ORDER, Bucket, memory_rows

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fuse_dagster.engines.spark.frames import from_spark, to_spark
-from fuse_dagster.tables.history.manifest import micros
+from fuse_dagster.tables.history.memory.manifest import micros
 from fuse_dagster.tables.history.reading.unknown import Member, with_member
 from fuse_dagster.tables.history.reading.versions import Own, versions_of
 from fuse_dagster.tables.history.times import to_instant

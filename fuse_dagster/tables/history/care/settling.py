@@ -14,8 +14,8 @@ from deltalake.schema import Field
 from fuse_dagster.core.errors import SchemaError
 from fuse_dagster.tables.commit import Ticket, land
 from fuse_dagster.tables.files import read_rows
-from fuse_dagster.tables.history import memory
-from fuse_dagster.tables.history.manifest import Manifest
+from fuse_dagster.tables.history.memory import store
+from fuse_dagster.tables.history.memory.manifest import Manifest
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.new_files import write_files
 from fuse_dagster.tables.rows import ROW
@@ -54,7 +54,7 @@ def settle(
     if rows is not None:
         _refuse_nulls(view, rows, kept, shape)
     total = view.count_rows() if rows is None else rows.height
-    with memory.remembered(view, replace(manifest, segments=()), facts=facts, rows_total=total) as ticket:
+    with store.remembered(view, replace(manifest, segments=()), facts=facts, rows_total=total) as ticket:
         return _commit(view, rows, shape, kept, ticket)
 
 

@@ -14,9 +14,9 @@ from itertools import zip_longest
 
 import polars as pl
 
-from fuse_dagster.tables.history.manifest import Manifest, micros, moment
+from fuse_dagster.tables.history.memory.manifest import Manifest, micros, moment
 from fuse_dagster.tables.history.plan import Prepared
-from fuse_dagster.tables.history.snapshots import Change, Interval, apply_snapshot
+from fuse_dagster.tables.history.snapshots.applying import Change, Interval, apply_snapshot
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.rows import ROW, Rows
 

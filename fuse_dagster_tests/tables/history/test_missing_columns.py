@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from fuse_dagster.core.errors import ConfigError, SchemaError
 from fuse_dagster.tables import History, write
+from fuse_dagster_tests.tables.history.test_properties import PATIENT, START, moment, times
 from fuse_dagster_tests.tables.oracle import Version, of_partial_snapshots
-from fuse_dagster_tests.tables.test_history_properties import PATIENT, START, moment, times
 
 FEW = settings(PATIENT, max_examples=20)
 COLUMNS = ("a", "b")

@@ -9,8 +9,7 @@ import pytest
 
 from fuse_dagster.core.errors import CorrectionError
 from fuse_dagster.tables import History, write
-from fuse_dagster_tests.tables.oracle import ABSENT, Statement
-from fuse_dagster_tests.tables.test_overwrite_columns import (
+from fuse_dagster_tests.tables.history.test_overwrite_columns import (
     FEED,
     OVERWRITTEN,
     at_hour,
@@ -20,6 +19,7 @@ from fuse_dagster_tests.tables.test_overwrite_columns import (
     read,
     snapshot,
 )
+from fuse_dagster_tests.tables.oracle import ABSENT, Statement
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

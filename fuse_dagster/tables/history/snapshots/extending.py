@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import polars as pl
 
-from fuse_dagster.tables.history.comparing import Comparison
-from fuse_dagster.tables.history.manifest import Manifest
+from fuse_dagster.tables.history.memory.manifest import Manifest
 from fuse_dagster.tables.history.overwriting import ends_and_values
 from fuse_dagster.tables.history.plan import Outcome
-from fuse_dagster.tables.history.snapshots import Interval
+from fuse_dagster.tables.history.snapshots.applying import Interval
+from fuse_dagster.tables.history.snapshots.comparing import Comparison
 from fuse_dagster.tables.history.timeline import UTC_MICROS, Shape, current
 from fuse_dagster.tables.rows import ROW, Rows
 

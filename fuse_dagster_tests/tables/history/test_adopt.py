@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
 from fuse_dagster.tables import AdoptReport, History, Overwrite, adopt, hash_keys, known_snapshots, write
+from fuse_dagster_tests.tables.history.test_properties import PATIENT, keys, plain, values
 from fuse_dagster_tests.tables.oracle import ABSENT, Statement, Version, of_changes, of_snapshots
-from fuse_dagster_tests.tables.test_history_properties import PATIENT, keys, plain, values
 
 START = dt.date(2024, 1, 1)
 NEVER = dt.date(9999, 12, 31)

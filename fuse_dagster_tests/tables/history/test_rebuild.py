@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from fuse_dagster.core.errors import ConfigError, ConflictError, DeleteGuardError, SchemaError, TableStateError
 from fuse_dagster.tables import History, Overwrite, adopt, known_snapshots, rebuild, write
-from fuse_dagster_tests.tables.oracle import Statement, of_changes, of_snapshots
-from fuse_dagster_tests.tables.test_history_properties import (
+from fuse_dagster_tests.tables.history.test_properties import (
     PATIENT,
     feed,
     grouped,
@@ -34,6 +33,7 @@ from fuse_dagster_tests.tables.test_history_properties import (
     times,
     values,
 )
+from fuse_dagster_tests.tables.oracle import Statement, of_changes, of_snapshots
 
 MODE = History(keys=["k"])
 FEWER = settings(PATIENT, max_examples=20)  # each example writes a table several times

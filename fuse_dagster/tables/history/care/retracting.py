@@ -13,11 +13,11 @@ import polars as pl
 from fuse_dagster.core.errors import ConfigError, TimeValueError
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.tables.commit import Committed, LostRaceError, attempts
-from fuse_dagster.tables.history.carrying import apply_rippling, ripples
-from fuse_dagster.tables.history.inspecting import open_history
-from fuse_dagster.tables.history.manifest import Snapshot, micros, moment
+from fuse_dagster.tables.history.memory.inspecting import open_history
+from fuse_dagster.tables.history.memory.manifest import Snapshot, micros, moment
 from fuse_dagster.tables.history.plan import Outcome, candidates, commit, prepare, versions
-from fuse_dagster.tables.history.snapshots import Change, Interval
+from fuse_dagster.tables.history.snapshots.applying import Change, Interval
+from fuse_dagster.tables.history.snapshots.carrying import apply_rippling, ripples
 from fuse_dagster.tables.history.times import to_instant
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.view import TableView

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from fuse_dagster.core.errors import TimeValueError
 from fuse_dagster.tables import History, write
-from fuse_dagster_tests.tables.oracle import ABSENT, Statement, of_changes, of_snapshots
-from fuse_dagster_tests.tables.test_history_properties import (
+from fuse_dagster_tests.tables.history.test_properties import (
     PATIENT,
     feed,
     keys,
@@ -27,6 +26,7 @@ from fuse_dagster_tests.tables.test_history_properties import (
     times,
     values,
 )
+from fuse_dagster_tests.tables.oracle import ABSENT, Statement, of_changes, of_snapshots
 
 
 def on(day: int, **options: Any) -> History:

@@ -8,10 +8,10 @@ import polars as pl
 
 from fuse_dagster.core.errors import KeyValueError, SchemaError, TimeValueError
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.history import memory
-from fuse_dagster.tables.history.changes import DELETED, SEQUENCE, Columns, Folded, apply_changes, fact_schema
+from fuse_dagster.tables.history.changes.applying import DELETED, SEQUENCE, Columns, Folded, apply_changes, fact_schema
 from fuse_dagster.tables.history.late import without_late
-from fuse_dagster.tables.history.manifest import moment
+from fuse_dagster.tables.history.memory import store
+from fuse_dagster.tables.history.memory.manifest import moment
 from fuse_dagster.tables.history.overwriting import unsettled
 from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
 from fuse_dagster.tables.history.timeline import AT
@@ -45,7 +45,7 @@ def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[
         nothing = Outcome(pl.Series(ROW, [], dtype=pl.Int64), versions(prepared, rows).clear(), prepared.manifest)
         return commit(prepared, rows, nothing), Tally(schema_changes=prepared.change.sentences)
     rows = candidates(prepared, stated.rows[AT].min(), stated.keys)  # type: ignore[arg-type]
-    facts = memory.read_facts(view, prepared.manifest, _wanted(prepared, stated), mode.keys)
+    facts = store.read_facts(view, prepared.manifest, _wanted(prepared, stated), mode.keys)
     outcome, tally = plan_changes(prepared, stated, rows, facts)
     tally.refuse_lost(batch.height)
     return (None if outcome is None else commit(prepared, rows, outcome)), tally

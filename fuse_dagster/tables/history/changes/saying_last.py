@@ -9,8 +9,8 @@ from __future__ import annotations
 import polars as pl
 
 from fuse_dagster.core.errors import CorrectionError
+from fuse_dagster.tables.history.changes.statements import DELETED, SAID, SEQUENCE, Columns, said, statements_of
 from fuse_dagster.tables.history.overwriting import outdated, unsettled, values_of
-from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, said, statements_of
 from fuse_dagster.tables.history.timeline import AT
 from fuse_dagster.tables.samples import samples
 

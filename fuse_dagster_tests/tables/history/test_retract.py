@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError, TimeValueError
 from fuse_dagster.tables import History, Overwrite, known_snapshots, retract, write
-from fuse_dagster_tests.tables.oracle import of_snapshots
-from fuse_dagster_tests.tables.test_history_properties import (
+from fuse_dagster_tests.tables.history.test_properties import (
     PATIENT,
     keys,
     mode_at,
@@ -28,6 +27,7 @@ from fuse_dagster_tests.tables.test_history_properties import (
     times,
     values,
 )
+from fuse_dagster_tests.tables.oracle import of_snapshots
 
 MODE = History(keys=["k"])
 

@@ -10,15 +10,15 @@ import polars as pl
 
 from fuse_dagster.core.errors import DeleteGuardError, SchemaError, TimeValueError
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.history.carrying import Following, apply_rippling, carried, ripples, step
-from fuse_dagster.tables.history.comparing import Comparison, compare
-from fuse_dagster.tables.history.extending import extend
-from fuse_dagster.tables.history.guard import Look, judge, look, look_in_order
 from fuse_dagster.tables.history.late import Timed, timely
-from fuse_dagster.tables.history.manifest import Manifest, Snapshot, micros, moment
+from fuse_dagster.tables.history.memory.manifest import Manifest, Snapshot, micros, moment
 from fuse_dagster.tables.history.overwriting import unsettled
 from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
-from fuse_dagster.tables.history.snapshots import Change, Interval
+from fuse_dagster.tables.history.snapshots.applying import Change, Interval
+from fuse_dagster.tables.history.snapshots.carrying import Following, apply_rippling, carried, ripples, step
+from fuse_dagster.tables.history.snapshots.comparing import Comparison, compare
+from fuse_dagster.tables.history.snapshots.extending import extend
+from fuse_dagster.tables.history.snapshots.guard import Look, judge, look, look_in_order
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.keys import collapse
 from fuse_dagster.tables.modes import History

@@ -13,9 +13,9 @@ import polars as pl
 
 from fuse_dagster.core.errors import CorrectionError
 from fuse_dagster.tables.equality import same
+from fuse_dagster.tables.history.changes.saying_last import hidden_by_deletes, values_said_last
+from fuse_dagster.tables.history.changes.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema, statements_of
 from fuse_dagster.tables.history.overwriting import outdated, spread
-from fuse_dagster.tables.history.saying_last import hidden_by_deletes, values_said_last
-from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema, statements_of
 from fuse_dagster.tables.history.timeline import AT, Shape, current
 from fuse_dagster.tables.history.times import from_instants
 from fuse_dagster.tables.rows import ROW

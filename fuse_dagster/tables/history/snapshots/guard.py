@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from fuse_dagster.core.errors import CorrectionError, DeleteGuardError, UpdateGuardError
-from fuse_dagster.tables.history.comparing import Comparison
-from fuse_dagster.tables.history.snapshots import Change, Interval
+from fuse_dagster.tables.history.snapshots.applying import Change, Interval
+from fuse_dagster.tables.history.snapshots.comparing import Comparison
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.samples import samples

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from fuse_dagster.tables.equality import same_rows
-from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema, statements_of
+from fuse_dagster.tables.history.changes.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema, statements_of
 from fuse_dagster.tables.history.timeline import AT, Shape
 from fuse_dagster.tables.modes import History
 

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from fuse_dagster.core.errors import TableStateError
-from fuse_dagster.tables.history.manifest import Manifest
+from fuse_dagster.tables.history.memory.manifest import Manifest
 from fuse_dagster.tables.view import TableView
 
 # Operations of other writers that move rows between files, add columns of nulls or change settings: every version of

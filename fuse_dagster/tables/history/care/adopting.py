@@ -15,15 +15,15 @@ from fuse_dagster.engines.local.reading import scan_opened
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.commit import APP_ID, LostRaceError, attempts
 from fuse_dagster.tables.equality import same_rows
-from fuse_dagster.tables.history.converting import Closed, Layout, convert
+from fuse_dagster.tables.history.care.converting import Closed, Layout, convert
+from fuse_dagster.tables.history.care.settling import changes_columns, settle
+from fuse_dagster.tables.history.care.validating import Found, examine
+from fuse_dagster.tables.history.changes.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema
 from fuse_dagster.tables.history.hashing import with_hashed_keys
-from fuse_dagster.tables.history.manifest import Manifest, Snapshot, declaration, micros
+from fuse_dagster.tables.history.memory.manifest import Manifest, Snapshot, declaration, micros
 from fuse_dagster.tables.history.overwriting import spread, values_of
 from fuse_dagster.tables.history.plan import Prepared, fit
-from fuse_dagster.tables.history.settling import changes_columns, settle
-from fuse_dagster.tables.history.statements import DELETED, SAID, SEQUENCE, Columns, fact_schema
 from fuse_dagster.tables.history.timeline import AT, Shape, coalesce, current
-from fuse_dagster.tables.history.validating import Found, examine
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.samples import masking, samples
 from fuse_dagster.tables.schema import complete

@@ -14,13 +14,13 @@ import polars as pl
 from fuse_dagster.core.errors import ConfigError, ConflictError, TableStateError
 from fuse_dagster.engines.local.reading import scan_opened
 from fuse_dagster.tables.commit import APP_ID, LostRaceError, attempts
-from fuse_dagster.tables.history import memory
-from fuse_dagster.tables.history.differing import Difference, align, differ
-from fuse_dagster.tables.history.foreign import refuse_foreign_changes
-from fuse_dagster.tables.history.manifest import Manifest, moment
+from fuse_dagster.tables.history.care.differing import Difference, align, differ
+from fuse_dagster.tables.history.care.settling import settle
+from fuse_dagster.tables.history.memory import store
+from fuse_dagster.tables.history.memory.foreign import refuse_foreign_changes
+from fuse_dagster.tables.history.memory.manifest import Manifest, moment
+from fuse_dagster.tables.history.memory.telling import empty_facts, same_facts
 from fuse_dagster.tables.history.plan import prepare
-from fuse_dagster.tables.history.settling import settle
-from fuse_dagster.tables.history.telling import empty_facts, same_facts
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.view import TableView, open_view, refuse_unsupported
@@ -175,7 +175,7 @@ def _build(place: str, batches: Iterable[Any], mode: History, masked: Collection
     view = open_view(place)
     business = {name: dtype for name, dtype in view.schema().items() if name not in mode.reserved}
     prepared = prepare(view, pl.DataFrame(schema=business), mode)
-    facts = memory.read_facts(view, prepared.manifest, empty_facts(prepared.shape, business, mode))
+    facts = store.read_facts(view, prepared.manifest, empty_facts(prepared.shape, business, mode))
     return _Built(count, scan_opened(view.table).collect(), prepared.manifest, facts, prepared.shape)
 
 
@@ -235,13 +235,13 @@ def _compare_memory(view: TableView, built: _Built) -> tuple[str | None, Manifes
         return None, None
     known: Manifest | None = None
     try:
-        known = memory.read_manifest(view, transaction)
+        known = store.read_manifest(view, transaction)
         refuse_foreign_changes(view, known)
         if _declared(known) != _declared(built.manifest):
             return "it belongs to another declaration", known
         if known.snapshots != built.manifest.snapshots:
             return "it knows other snapshots", known
-        if not same_facts(memory.read_facts(view, known, built.facts.clear()), built.facts, built.rows, built.shape):
+        if not same_facts(store.read_facts(view, known, built.facts.clear()), built.facts, built.rows, built.shape):
             return "it knows other statements", known
     except TableStateError as error:
         return str(error), known  # the result says it; this is what a rebuild is for

@@ -17,8 +17,8 @@ from fuse_dagster.core.errors import ConfigError, DeleteGuardError, InputError, 
 from fuse_dagster.tables import History, write
 from fuse_dagster.tables.sifting import REASONS
 from fuse_dagster.tables.tally import Tally
+from fuse_dagster_tests.tables.history.test_properties import PATIENT, SCHEMA, moment, plain, read, times, values
 from fuse_dagster_tests.tables.oracle import of_snapshots
-from fuse_dagster_tests.tables.test_history_properties import PATIENT, SCHEMA, moment, plain, read, times, values
 
 
 def at(day: int, **options: Any) -> History:

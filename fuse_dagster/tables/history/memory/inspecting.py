@@ -9,9 +9,9 @@ import polars as pl
 
 from fuse_dagster.core.errors import TableNotFoundError, TableStateError
 from fuse_dagster.tables.commit import APP_ID, WRITE_ID
-from fuse_dagster.tables.history.foreign import ForeignChange, changes_since
-from fuse_dagster.tables.history.manifest import moment
-from fuse_dagster.tables.history.memory import read_manifest
+from fuse_dagster.tables.history.memory.foreign import ForeignChange, changes_since
+from fuse_dagster.tables.history.memory.manifest import moment
+from fuse_dagster.tables.history.memory.store import read_manifest
 from fuse_dagster.tables.history.times import UTC_MICROS
 from fuse_dagster.tables.view import TableView, open_view
 

@@ -1,0 +1,1 @@
+"""Taking a history over, making it anew, and taking a snapshot back."""

@@ -1,0 +1,1 @@
+"""Changes: what a feed of statements does to a history."""

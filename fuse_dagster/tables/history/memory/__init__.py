@@ -1,0 +1,1 @@
+"""The memory of a history, which lies beside its table in `_fuse/`."""

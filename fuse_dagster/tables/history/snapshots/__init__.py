@@ -1,0 +1,1 @@
+"""Snapshots: what a batch that is the whole truth does to a history."""
