@@ -124,8 +124,8 @@ class _SparkBatch:
     def dates(self, columns: Sequence[str]) -> pl.DataFrame:
         """Rows in which all dates stand that some columns hold."""
         from fuse_dagster.engines.spark.frames import from_spark
+        from fuse_dagster.engines.spark.names import quoted
         from fuse_dagster.tables.schema import complete
-        from fuse_dagster.tables.spark.buckets import quoted
 
         names = [name for name in columns if self.schema.get(name) == pl.Date]
         if not names:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.local.reading import to_moment
 from fuse_dagster.engines.spark.frames import from_spark
-from fuse_dagster.engines.spark.reading import quoted, scan
+from fuse_dagster.engines.spark.names import quoted
+from fuse_dagster.engines.spark.reading import scan
 from fuse_dagster.orchestration.loading import ReadOptions, Source, refuse_unwritten, refuse_without_keys
 from fuse_dagster.orchestration.partitions import dimensions, present_keys, slice_of
 from fuse_dagster.tables.spark.moments import Moment, moment_of

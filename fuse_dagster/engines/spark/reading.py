@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError, first_line
 from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.engines.local.reading import to_moment
+from fuse_dagster.engines.spark.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,11 +83,6 @@ def _choose(frame: DataFrame, columns: Sequence[str] | None, table: str | Path) 
             msg = f"The Delta table at `{table}` has no column `{name}`. {did_you_mean(name, frame.columns)}"
             raise ConfigError(msg)
     return frame.select(*(quoted(name) for name in columns))
-
-
-def quoted(name: str) -> str:
-    """A name as Spark takes it, whatever it holds."""
-    return f"`{name.replace('`', '``')}`"
 
 
 def _commits(session: SparkSession, table: str | Path, *, newest_only: bool = False) -> dict[int, datetime]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.actions import refuse_layout, refuse_marker
 from fuse_dagster.tables.append import batch_ticket, has_landed
 from fuse_dagster.tables.commit import Ticket
@@ -15,7 +16,7 @@ from fuse_dagster.tables.keys import collapse, refuse_bad_keys
 from fuse_dagster.tables.modes import Append
 from fuse_dagster.tables.rows import ROW
 from fuse_dagster.tables.schema import reconcile, refuse_widened
-from fuse_dagster.tables.spark.buckets import plan, quoted
+from fuse_dagster.tables.spark.buckets import plan
 from fuse_dagster.tables.spark.commit import SparkTable, save
 from fuse_dagster.tables.spark.fence import fenced
 from fuse_dagster.tables.spark.staging import Staged, Written, held_rows, markers, shaped, with_types

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from fuse_dagster.core import errors
 from fuse_dagster.engines.spark.frames import from_arrow, to_spark
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.conditions import Condition
 from fuse_dagster.tables.samples import masking
-from fuse_dagster.tables.spark.buckets import quoted
 from fuse_dagster.tables.spark.worker import REPORT, as_spark_takes
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from fuse_dagster.core import errors
 from fuse_dagster.core.errors import TableStateError
 from fuse_dagster.engines.spark.failures import failures, why
 from fuse_dagster.engines.spark.frames import from_spark, to_spark
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.spark.worker import BUCKET, FACT, OP, REPORT, ROW_OPS, Job, Report
 from fuse_dagster.tables.tally import Tally
 
@@ -104,11 +105,6 @@ def plan(session: SparkSession, held: DataFrame, batch: DataFrame, job: Job) -> 
     _raise_first(reports)
     tally = reduce(lambda one, other: one + other, (Tally(**_tallied(report.tally)) for report in reports), Tally())
     return Planned(frame, tally, reports)
-
-
-def quoted(name: str) -> str:
-    """A column's name as Spark's SQL takes it, whatever it holds."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _by_bucket(frame: DataFrame, job: Job, schema: StructType) -> Any:

@@ -13,8 +13,8 @@ import polars as pl
 from fuse_dagster.core.errors import SchemaError, TableStateError
 from fuse_dagster.engines.spark.failures import failures, why
 from fuse_dagster.engines.spark.frames import from_spark
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, landed_as, look_up
-from fuse_dagster.tables.spark.buckets import quoted
 from fuse_dagster.tables.spark.worker import DELETE, INSERT, OP
 from fuse_dagster.tables.view import TableView, open_view
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fuse_dagster.tables.spark.buckets import quoted
+from fuse_dagster.engines.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

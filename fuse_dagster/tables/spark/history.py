@@ -11,6 +11,7 @@ import polars as pl
 
 from fuse_dagster.core.errors import TimeValueError
 from fuse_dagster.engines.spark.frames import from_spark, to_spark
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.history.changes.applying import Columns, fact_schema
 from fuse_dagster.tables.history.memory import store
 from fuse_dagster.tables.history.memory.manifest import Manifest, micros, moment
@@ -20,7 +21,7 @@ from fuse_dagster.tables.history.snapshots.write import interval, refuse_empty, 
 from fuse_dagster.tables.history.times import to_instant, to_instants
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.schema import refuse_missing, require
-from fuse_dagster.tables.spark.buckets import Planned, plan, quoted
+from fuse_dagster.tables.spark.buckets import Planned, plan
 from fuse_dagster.tables.spark.commit import SparkTable
 from fuse_dagster.tables.spark.history_planners import ChangesPlanner, SnapshotPlanner, look_of
 from fuse_dagster.tables.spark.landing import Change, land

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.commit import Committed, Ticket
-from fuse_dagster.tables.spark.buckets import Planned, quoted
+from fuse_dagster.tables.spark.buckets import Planned
 from fuse_dagster.tables.spark.commit import SparkTable, merge, save
 from fuse_dagster.tables.spark.fence import fenced
 from fuse_dagster.tables.spark.staging import matching, shaped

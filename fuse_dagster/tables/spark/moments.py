@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fuse_dagster.engines.spark.frames import from_spark, to_spark
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.history.memory.manifest import micros
 from fuse_dagster.tables.history.reading.unknown import Member, with_member
 from fuse_dagster.tables.history.reading.versions import Own, versions_of
 from fuse_dagster.tables.history.times import to_instant
-from fuse_dagster.tables.spark.buckets import quoted
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.actions import refuse_layout, refuse_marker
 from fuse_dagster.tables.commit import Ticket
 from fuse_dagster.tables.modes import Overwrite
 from fuse_dagster.tables.overwrite import fit_whole
 from fuse_dagster.tables.schema import reconcile, refuse_widened
 from fuse_dagster.tables.slices import Slice
-from fuse_dagster.tables.spark.buckets import quoted
 from fuse_dagster.tables.spark.commit import SparkTable, save
 from fuse_dagster.tables.spark.comparing import same_rows
 from fuse_dagster.tables.spark.fence import fenced

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fuse_dagster.engines.spark.frames import from_spark
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.commit import Ticket
 from fuse_dagster.tables.conditions import Condition
 from fuse_dagster.tables.keys import refuse_bad_keys
@@ -20,7 +21,7 @@ from fuse_dagster.tables.modes import Overwrite
 from fuse_dagster.tables.replacing import unmet_error
 from fuse_dagster.tables.schema import SchemaChange, reconcile
 from fuse_dagster.tables.spark.asking import ask
-from fuse_dagster.tables.spark.buckets import Planned, quoted
+from fuse_dagster.tables.spark.buckets import Planned
 from fuse_dagster.tables.spark.commit import SparkTable, save
 from fuse_dagster.tables.spark.comparing import same_rows
 from fuse_dagster.tables.spark.landing import Change, land

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fuse_dagster.engines.spark.frames import from_spark
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.history.memory.manifest import micros
 from fuse_dagster.tables.slices import Equals, Slice, Value, Window, stray_error
-from fuse_dagster.tables.spark.buckets import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from fuse_dagster.engines.spark.frames import from_spark, is_spark, to_spark
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.actions import HIVE_NULL
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.commit import Committed
-from fuse_dagster.tables.spark.buckets import quoted
 from fuse_dagster.tables.tally import Tally
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.spark.frames import from_spark
+from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.commit import LostRaceError, attempts, refuse_history
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.samples import masking
 from fuse_dagster.tables.sifting import OnRejected, Sifted, sift
 from fuse_dagster.tables.spark.append import append
-from fuse_dagster.tables.spark.buckets import quoted
 from fuse_dagster.tables.spark.commit import SparkTable
 from fuse_dagster.tables.spark.history import write_history
 from fuse_dagster.tables.spark.overwrite import overwrite
