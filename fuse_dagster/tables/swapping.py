@@ -71,15 +71,19 @@ class Swap:
             rows: All rows of the files, with `ROW`.
             near: Rows that come, with the number of the row that each belongs beside.
         """
-        columns, numbers = [*self.schema, ROW], rows[ROW]
+        numbers = rows[ROW]
         start = numbers.first() or 0
-        kept, changed = _without(rows.height, _among(self.removed, numbers) - start), near.clear()
+        kept, others = _without(rows.height, _among(self.removed, numbers) - start), near.select(rows.columns)
         if self.updated is not None and len(mine := self.updated.filter(_within(numbers))):
             kept = kept & _without(rows.height, mine[ROW] - start)
             changed = rows[mine[ROW] - start].with_columns(mine.drop(ROW))
-        every = pl.concat([rows.select(columns), changed.select(columns), near.select(columns)])
-        kept = pl.concat([kept, pl.repeat(True, every.height - rows.height, eager=True)])
-        return [_in_order(every, kept & mask) for mask in self._masks(every)]
+            others = pl.concat([changed.select(rows.columns), others])
+        places = (others[ROW] - start).cast(pl.Int64)
+        masks = zip(self._masks(rows), self._masks(others), strict=True)
+        return [
+            _woven(rows.drop(ROW), kept & stay, others.drop(ROW).filter(come), places.filter(come))
+            for stay, come in masks
+        ]
 
     def groups(self, frame: pl.DataFrame) -> list[pl.DataFrame]:
         """The frame split into its groups of files."""
@@ -173,13 +177,31 @@ def _within(numbers: pl.Series) -> pl.Expr:
     return pl.col(ROW).is_between(numbers.first(), numbers.last())
 
 
-def _in_order(frame: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
-    """The chosen rows by their numbers."""
-    positions = chosen.arg_true()
-    numbers = frame[ROW].gather(positions)
-    if not numbers.is_sorted():
-        positions = positions.gather(numbers.arg_sort())
-    return frame.drop(ROW)[positions]
+def _woven(rows: pl.DataFrame, kept: pl.Series, others: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    """Rows that stay and others, each of these behind the row of its place, or instead of it.
+
+    Args:
+        rows: Rows of a file.
+        kept: Which of them stay.
+        others: Rows that come among them.
+        places: Per row of `others`, the position of the row where it belongs.
+    """
+    if others.is_empty():
+        return rows.filter(kept)
+    if not kept.any():
+        return others[places.arg_sort()]
+    number = pl.get_index_type()  # positions in any other type are converted once per column
+    old = pl.int_range(0, rows.height, dtype=number, eager=True)
+    new = pl.int_range(rows.height, rows.height + others.height, dtype=number, eager=True)
+    inside = places.filter(places < rows.height)
+    if len(inside) == inside.n_unique() == len(places) and not kept.gather(places).any():
+        positions = old.scatter(places, new).filter(kept.scatter(places, True))
+    else:
+        stay = old.filter(kept)
+        order = pl.concat([stay.cast(places.dtype), places]).arg_sort()
+        positions = pl.concat([stay, new]).gather(order)
+    # Column by column, because a frame with a copy of all of them costs as much memory again.
+    return pl.DataFrame([pl.concat([rows[n], others[n]], rechunk=True).gather(positions) for n in rows.columns])
 
 
 def _without(height: int, positions: pl.Series) -> pl.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -64,12 +65,8 @@ def compare(rows: Rows, batch: pl.DataFrame, at: dt.datetime, shape: Shape) -> C
     holds = times.select(shape.covering(at).alias(ROW)).to_series()
     held = rows.columns(keys) if holds.all() else rows.columns(keys).filter(holds)
     numbers = _numbers(batch.select(keys), held)
-    same = settled = numbers.is_not_null()
-    if not held.is_empty():
-        for name in shape.tracked:
-            same = same & _agrees(rows.column(name).gather(numbers), batch[name])
-        for name in shape.overwritten:
-            settled = settled & _agrees(rows.column(name).gather(numbers), batch[name])
+    same = _agreeing(rows, batch, numbers, shape.tracked)
+    settled = _agreeing(rows, batch, numbers, shape.overwritten)
     return Comparison(held, numbers, same, _unmatched(held, numbers, rows.height), settled)
 
 
@@ -85,13 +82,31 @@ def _numbers(wanted: pl.DataFrame, held: pl.DataFrame) -> pl.Series:
     return wanted.join(held, on=keys, how="left", maintain_order="left")[ROW]
 
 
-def _agrees(known: pl.Series, stated: pl.Series) -> pl.Series:
-    pair = pl.DataFrame([known.alias("known"), stated.alias("stated")])
-    return pair.select(pl.col("known").eq_missing(pl.col("stated"))).to_series()
+def _agreeing(rows: Rows, batch: pl.DataFrame, numbers: pl.Series, names: Sequence[str]) -> pl.Series:
+    """Per row of the batch, whether the version of its key has the same values.
+
+    Where rows and versions follow each other alike, those that have a partner are filtered on both sides: that costs a
+    quarter of gathering them by their numbers.
+    """
+    matched = numbers.is_not_null()
+    found = numbers.drop_nulls().cast(pl.get_index_type())
+    if found.is_empty() or not names:
+        return matched
+    wanted = _chosen(found, rows.height) if found.is_sorted() else None
+    agree = pl.repeat(True, len(found), eager=True)
+    for name in names:
+        column = rows.column(name)
+        known = column.gather(found) if wanted is None else column.filter(wanted)
+        agree = agree & known.eq_missing(batch[name].filter(matched))
+    return _chosen(matched.arg_true().filter(agree), len(numbers))
 
 
 def _unmatched(held: pl.DataFrame, numbers: pl.Series, height: int) -> pl.DataFrame:
     if held.height == len(numbers) - numbers.null_count():
         return held.clear()
-    matched = pl.repeat(False, height, eager=True).scatter(numbers.drop_nulls(), True)
-    return held.filter(~matched.gather(held[ROW]))
+    return held.filter(~_chosen(numbers.drop_nulls(), height).gather(held[ROW]))
+
+
+def _chosen(positions: pl.Series, height: int) -> pl.Series:
+    """A mask of a height that is true at some positions."""
+    return pl.repeat(False, height, eager=True).scatter(positions, True)
