@@ -77,13 +77,18 @@ class Place:
         ]
 
 
-def check_whole(place: Place) -> None:
-    """Every file that the log names is there, with the size and rows that the log says."""
+def check_whole(place: Place, rows: pl.DataFrame | None = None) -> None:
+    """Every file that the log names is there, with the size and rows that the log says.
+
+    Args:
+        place: Where the table lies.
+        rows: Its rows, where they were read already.
+    """
     actions = pl.DataFrame(place.opened().get_add_actions())
     store = PyFileSystem(DeltaStorageHandler(place.uri, place.options))
     sizes = {info.path: info.size for info in store.get_file_info([unquote(p) for p in actions["path"]])}
     assert sizes == {unquote(p): size for p, size in actions.select("path", "size_bytes").iter_rows()}
-    assert place.rows().height == actions["num_records"].sum()
+    assert (place.rows() if rows is None else rows).height == actions["num_records"].sum()
 
 
 def check_garbage(place: Place) -> int:

@@ -1,10 +1,17 @@
-"""SIGKILL at any moment: the old table or the new, what was reported as done stays done, and the next run goes on."""
+"""SIGKILL at any moment: the old table or the new, what was reported as done stays done, and the next run goes on.
+
+`FUSE_KILLED_BATCHES` is the number of batches that each of the long loops applies, on disk and on the S3 server;
+without it the server gets fewer, because each costs much more there.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +20,9 @@ from fuse_dagster_tests.tables.faults.places import Place, check_garbage, check_
 from fuse_dagster_tests.tables.faults.worker import Worker
 
 MOST = 2_000
+ASKED = os.environ.get("FUSE_KILLED_BATCHES")
+TABLES = 3
+"""Written at once by the long loops: one table is looked at while the others are written."""
 
 
 def check_kills(place: Place, name: str, *, applies: int, pause: tuple[float, float], seed: int = 0) -> None:
@@ -31,8 +41,8 @@ def check_kills(place: Place, name: str, *, applies: int, pause: tuple[float, fl
             reported += worker.kill()
             before, told, done = done, reported[-1], place.version()  # every batch is one commit, again it is none
             assert before <= told <= done <= told + 1, "reported as done, and gone; or more than one batch at once"
-            assert feed.found(place.rows()) == feed.expected(range(done + 1))
-            check_whole(place)
+            check_whole(place, rows := place.rows())
+            assert feed.found(rows) == feed.expected(range(done + 1))
     finish(place, name, done)
 
 
@@ -47,15 +57,26 @@ def finish(place: Place, name: str, done: int) -> None:
         assert place.apply(feed, done + 1).version is None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_a_hundred_snapshots_under_fire_on_disk(disk_place: Place, seed: int) -> None:
-    check_kills(disk_place, "snapshots", applies=100, pause=(0.0, 3.0), seed=seed)
+def check_many_kills(place: Place, *, applies: int) -> None:
+    """Kill the writers of several tables at once."""
+    places = [replace(place, uri=f"{place.uri}-{number}") for number in range(TABLES)]
+    each = -(-int(ASKED or applies) // TABLES)
+
+    def fire(number: int) -> None:
+        check_kills(places[number], "snapshots", applies=each, pause=(0.0, 1.5), seed=number)
+
+    with ThreadPoolExecutor(TABLES) as pool:
+        list(pool.map(fire, range(TABLES)))
 
 
 @pytest.mark.slow
-def test_snapshots_under_fire_on_s3(s3_place: Place) -> None:
-    check_kills(s3_place, "snapshots", applies=80, pause=(0.0, 1.5))
+def test_hundreds_of_snapshots_under_fire_on_disk(disk_place: Place) -> None:
+    check_many_kills(disk_place, applies=300)
+
+
+@pytest.mark.slow
+def test_hundreds_of_snapshots_under_fire_on_s3(s3_place: Place) -> None:
+    check_many_kills(s3_place, applies=210)
 
 
 @pytest.mark.slow

@@ -1,75 +1,95 @@
-"""A process that applies batches until it is killed, and says each that it was told has landed.
+"""Processes that write until they are killed, and say each step that they were told has landed.
 
-Run as `python -m fuse_dagster_tests.tables.faults.worker`; the first line of its input is the order, as JSON.
+They are forked from one process that has imported all they need, so that hundreds of them can be killed.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterable
-from typing import Self
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, Self
 
-from fuse_dagster_tests.house.source import ROOT
 from fuse_dagster_tests.tables.faults.feeds import FEEDS
 from fuse_dagster_tests.tables.faults.places import Place
 
-READY = "ready"
+READY = -1
+Task = Callable[..., Iterator[int]]
+"""A function of a module that does one step after the other, and gives the number of each that is done."""
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload([__name__])
 
 
 class Worker:
-    """The process, seen from outside; it starts at once and waits for its order."""
+    """The process, seen from outside; it starts at once and waits for its task."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self._line, theirs = _forks.Pipe()
+        self._process = _forks.Process(target=_serve, args=(theirs,))
+        self._process.start()
+        theirs.close()
+        assert self._next() == READY
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
+        if self._process.is_alive():
             self.kill()
+        self._line.close()
+
+    def run(self, task: Task, *arguments: Any) -> None:
+        """Let it do a task; returns when it starts."""
+        self._line.send((task, arguments))
 
     def order(self, place: Place, feed: str, numbers: Iterable[int]) -> None:
-        """Let it apply batches, one after the other; returns when it starts."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline().strip() == READY
-        order = {"uri": place.uri, "options": place.options, "feed": feed, "numbers": list(numbers)}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
+        """Let it apply batches of a feed, one after the other; returns when it starts."""
+        self.run(apply_each, place, feed, numbers)
 
     def wait_for(self, count: int) -> list[int]:
-        """Numbers of the next batches that landed, at most `count`; fewer where the process ends before."""
-        assert self._process.stdout is not None
-        lines = (self._process.stdout.readline() for _ in range(count))
-        return [int(line) for line in lines if line.endswith("\n")]
+        """Numbers of the next steps that landed, at most `count`; fewer where the process ends before."""
+        steps = (self._next() for _ in range(count))
+        return [step for step in steps if step is not None]
 
     def kill(self) -> list[int]:
-        """End it by SIGKILL; the batches that it still reported."""
-        self._process.kill()
+        """End it and all that it started by SIGKILL; the steps that it still reported."""
+        with suppress(ProcessLookupError):
+            assert self._process.pid is not None
+            os.killpg(self._process.pid, signal.SIGKILL)
         return self.finish(killed=True)
 
     def finish(self, *, killed: bool = False) -> list[int]:
-        """Wait for its end; the batches that it still reported."""
-        rest, _ = self._process.communicate(timeout=300)
-        assert killed or self._process.returncode == 0
-        return [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n") and line.strip() != READY]
+        """Wait for its end; the steps that it still reported."""
+        reported = list(iter(self._next, None))
+        self._process.join(300)
+        assert self._process.exitcode is not None
+        assert killed or self._process.exitcode == 0
+        return reported
+
+    def _next(self) -> int | None:
+        try:
+            return int(self._line.recv())
+        except (EOFError, OSError):  # it may end in the middle of a word
+            return None
 
 
-def main() -> None:
-    print(READY, flush=True)
-    order = json.loads(sys.stdin.readline() or "null")
-    if order is None:
+def _serve(line: Connection) -> None:
+    os.setsid()  # what the task starts, such as a JVM, is killed with it
+    line.send(READY)
+    try:
+        task, arguments = line.recv()
+    except EOFError:
         return
-    place, feed = Place(order["uri"], order["options"]), FEEDS[order["feed"]]
-    for number in order["numbers"]:
-        place.apply(feed, number)
-        print(number, flush=True)
+    for step in task(*arguments):
+        line.send(step)
 
 
-if __name__ == "__main__":
-    main()
+def apply_each(place: Place, feed: str, numbers: Iterable[int]) -> Iterator[int]:
+    """Apply batches of a feed."""
+    for number in numbers:
+        place.apply(FEEDS[feed], number)
+        yield number
