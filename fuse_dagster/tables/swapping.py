@@ -17,6 +17,7 @@ from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, land
 from fuse_dagster.tables.files import FileRows
 from fuse_dagster.tables.new_files import ROWS_PER_FILE, write_files
 from fuse_dagster.tables.rows import ROW, Rows
+from fuse_dagster.tables.schema import complete
 from fuse_dagster.tables.view import TableView, open_view
 
 SMALL = 250_000
@@ -96,6 +97,18 @@ class Swap:
         asked = pl.DataFrame([frame[name] for name in self.apart.meta.root_names()])
         mask = asked.select(self.apart.alias(ROW)).to_series()
         return [mask, ~mask]
+
+
+def only_adding(view: TableView, frame: pl.DataFrame) -> Swap:
+    """Rows that come to a table without any that go.
+
+    Args:
+        view: The opened table.
+        frame: Rows x some of its columns, of its types; the others are null.
+    """
+    schema = view.schema()
+    nothing = pl.Series(ROW, [], dtype=pl.Int64)
+    return Swap(FileRows(view, schema, (), (0,)), nothing, complete(frame, schema), schema)
 
 
 def swap(view: TableView, plan: Swap, *, ticket: Ticket | None = None) -> Committed:

@@ -161,8 +161,19 @@ def refuse_unsupported(view: TableView) -> None:
         TableStateError: The table is partitioned physically, append-only, has constraints, generated or identity
             columns, deletion vectors, column mapping, or a writer feature unknown here.
     """
+    reasons = unkept_promises(view)
+    if reasons:
+        raise TableStateError(
+            f"`{view.uri}` has {'; '.join(reasons)}: upsert, history and overwriting by keys or predicate do "
+            "not write such tables, because rows written past these promises would break them silently. Write to a "
+            "table without them"
+        )
+
+
+def unkept_promises(view: TableView) -> list[str]:
+    """What a table asks of its writers that files written by ourselves would not keep; nothing for most tables."""
     if not view.exists:
-        return
+        return []
     protocol, metadata = view.table.protocol(), view.table.metadata()
     features = {*(protocol.writer_features or ()), *(protocol.reader_features or ())}
     reasons = [f"the table feature `{name}`" for name in sorted(features - _KEPT)]
@@ -177,12 +188,7 @@ def refuse_unsupported(view: TableView) -> None:
         for key in field.metadata
         if key.startswith(("delta.generation", "delta.identity", "delta.invariants", "delta.columnMapping"))
     )
-    if reasons:
-        raise TableStateError(
-            f"`{view.uri}` has {'; '.join(reasons)}: upsert, history and overwriting by keys or predicate do "
-            "not write such tables, because rows written past these promises would break them silently. Write to a "
-            "table without them"
-        )
+    return reasons
 
 
 def _demanding_properties(configuration: Mapping[str, str | None]) -> list[str]:

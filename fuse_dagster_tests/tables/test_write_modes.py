@@ -35,6 +35,26 @@ def test_append_adds_rows_and_columns(tmp_path: Path) -> None:
     assert_frame_equal(read(tmp_path / "t"), pl.DataFrame({"a": [1, 1], "b": [None, "x"]}), check_row_order=False)
 
 
+def test_an_append_may_leave_out_columns_in_any_order(tmp_path: Path) -> None:
+    write(tmp_path / "t", pl.DataFrame({"a": [1], "b": ["x"], "c": [1.5]}), Append())
+    result = write(tmp_path / "t", pl.DataFrame({"c": [2.5], "a": [2]}), Append())
+    assert (result.inserted, result.rows_total, result.files_added) == (1, 2, 1)
+    expected = pl.DataFrame({"a": [1, 2], "b": ["x", None], "c": [1.5, 2.5]})
+    assert_frame_equal(read(tmp_path / "t"), expected, check_row_order=False)
+
+
+def test_an_append_keeps_what_the_table_promises(tmp_path: Path) -> None:
+    schema = Schema([Field("k", "long", nullable=False), Field("v", "long")])
+    table = DeltaTable.create(str(tmp_path / "t"), schema)
+    with pytest.raises(SchemaError, match="column `k` is NOT NULL"):
+        write(tmp_path / "t", pl.DataFrame({"k": [None, 1]}, schema={"k": pl.Int64}), Append())
+    table.alter.add_constraint({"positive": "v > 0"})
+    with pytest.raises(TableStateError, match="failed validation check"):
+        write(tmp_path / "t", pl.DataFrame({"k": [1], "v": [-1]}), Append())
+    assert read(tmp_path / "t").is_empty()
+    assert write(tmp_path / "t", pl.DataFrame({"k": [1], "v": [1]}), Append()).inserted == 1
+
+
 def test_strict_refuses_a_new_column(tmp_path: Path) -> None:
     write(tmp_path / "t", pl.DataFrame({"amount": [1]}), Append())
     with pytest.raises(SchemaError, match=r"new column `amout`.*Did you mean `amount`"):
