@@ -42,6 +42,7 @@ def upsert(view: TableView, batch: pl.DataFrame, mode: Upsert) -> tuple[Committe
     refuse_empty(batch.height, mode)
     planned = plan_upsert(view.schema(), batch, mode, lambda schema, keys: _read(view, schema, keys))
     guard_deletes(planned.absence, planned.keys, mode)
+    planned.tally.refuse_lost(batch.height)
     if view.exists and planned.swap.is_empty:
         return None, planned.tally
     return swap(view, planned.swap), planned.tally
@@ -92,6 +93,7 @@ def plan_upsert(
         updated=len(decided.updates) - (decided.closing if mode.keeps_deletes else 0),
         closed=decided.closing + len(decided.absent),
         closing_rows=decided.closing,
+        applied=stated.rows.height + stated.superseded,
         duplicates=stated.duplicates,
         deleted=len(plan.removed) - len(decided.replaced),
         schema_changes=columns.sentences,

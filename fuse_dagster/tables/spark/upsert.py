@@ -69,15 +69,26 @@ def upsert(table: SparkTable, staged: Staged, mode: Upsert) -> Written:
     job = Job(UpsertPlanner(table.view.uri, known, mode), tuple(mode.keys), tuple(mode.keys), output, staged.masked)
     batch = with_types(table.session, staged, mode.keys, schema)
     planned = plan(table.session, held_rows(table, schema), batch, job)
-    _judge(planned, mode)
+    judge(planned, mode)
     what = Change(planned, tuple(mode.keys), schema, new_columns=bool(known) and columns.change)
     committed = None if known and what.is_empty else land(table, what, Ticket())
     return Written(committed, replace(planned.tally, schema_changes=columns.sentences), planned.batch_rows)
 
 
-def _judge(planned: Planned, mode: Upsert) -> None:
+def judge(planned: Planned, mode: Upsert) -> None:
+    """Refuse what only all buckets together show, before anything is committed.
+
+    Args:
+        planned: What the workers decided.
+        mode: The declaration.
+
+    Raises:
+        DeleteGuardError: A whole truth leaves out too many keys of the table, or has no rows.
+        InputError: Not every row of the batch is counted once.
+    """
     refuse_empty(planned.batch_rows, mode)
     said = planned.measures
     shown = pl.DataFrame([row for one in said for row in one["shown"]][:3], schema=dict.fromkeys(mode.keys, pl.String))
     absence = Absence(sum(one["known"] for one in said), sum(one["absent"] for one in said), shown)
     guard_deletes(absence, sum(one["keys"] for one in said), mode)
+    planned.tally.refuse_lost(planned.batch_rows)

@@ -23,12 +23,14 @@ class Stated:
     Attributes:
         rows: One row per key, of the table's types.
         deleted: Per row, whether it is a delete; never null.
-        duplicates: Copies that were dropped. Rows below another of their key are no copies: they change nothing.
+        duplicates: Copies that were dropped.
+        superseded: Rows below another of their key. They are no copies: they change nothing.
     """
 
     rows: pl.DataFrame
     deleted: pl.Series
     duplicates: int
+    superseded: int
 
 
 def state(batch: pl.DataFrame, typed: pl.DataFrame, mode: Upsert) -> Stated:
@@ -54,10 +56,11 @@ def state(batch: pl.DataFrame, typed: pl.DataFrame, mode: Upsert) -> Stated:
         # Of a delete only the key counts: sources fill its other columns with nulls, or with what was there.
         rows = rows.with_columns(pl.when(~pl.col(_DELETED)).then(pl.col(name)).alias(name) for name in values)
     unique, duplicates = collapse(rows, [*mode.keys, *order], [_DELETED, *values], remedy=_remedy(mode))
-    for name in order if unique.n_unique(mode.keys) < unique.height else []:
+    distinct = unique.height
+    for name in order if unique.n_unique(mode.keys) < distinct else []:
         ordered = unique.sort(name, descending=True, maintain_order=True)
         unique = ordered.unique(mode.keys, keep="first", maintain_order=True)
-    return Stated(unique.drop(_DELETED), unique[_DELETED], duplicates)
+    return Stated(unique.drop(_DELETED), unique[_DELETED], duplicates, superseded=distinct - unique.height)
 
 
 def _deletes(batch: pl.DataFrame, mode: Upsert) -> pl.Series:
