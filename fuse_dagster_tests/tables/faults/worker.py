@@ -8,11 +8,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Self
 
+from fuse_dagster_tests.tables.faults.deeds import DEEDS
 from fuse_dagster_tests.tables.faults.feeds import FEEDS
 from fuse_dagster_tests.tables.faults.places import Place
 
@@ -93,3 +96,11 @@ def apply_each(place: Place, feed: str, numbers: Iterable[int]) -> Iterator[int]
     for number in numbers:
         place.apply(FEEDS[feed], number)
         yield number
+
+
+def do_once(name: str, place: Place, scratch: Path) -> Iterator[int]:
+    """Do a deed: 0 before it, 1 when it is done."""
+    tempfile.tempdir = str(scratch)
+    yield 0
+    DEEDS[name].do(place)
+    yield 1
