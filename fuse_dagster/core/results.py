@@ -14,7 +14,7 @@ class WriteResult:
 
     Attributes:
         version: Delta version that this write committed; None where nothing had to be written.
-        table_version: Delta version of the table after the call.
+        table_version: Delta version of the table after the call; -1 where there is none.
         rows_in: Rows in the batch.
         inserted: Rows whose key was not there before; for History: first seen, or seen again after an end.
         updated: Rows whose tracked values differ from what the table held.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fuse_dagster.core.errors import SchemaError
-from fuse_dagster.tables import Append, History, write
+from fuse_dagster.core.naming import listing
+from fuse_dagster.tables import Append, write
 
 if TYPE_CHECKING:
     from fuse_dagster.orchestration.target import Target
@@ -35,8 +36,18 @@ def rejected_table(target: Target, rejected: int) -> str | None:
         target: The table that was written.
         rejected: Rows that the write left out.
     """
-    mode = target.declaration.mode
-    return rejected_uri(target) if rejected and isinstance(mode, History) and mode.null_keys == "reject" else None
+    return rejected_uri(target) if rejected and target.declaration.mode.null_keys == "reject" else None
+
+
+def batch_name(target: Target) -> str:
+    """What the rows of one write are called: the partitions that they came with, or the root run where there are none.
+
+    Args:
+        target: The table that is written.
+    """
+    if not target.keys:
+        return target.root_run
+    return target.keys[0] if len(target.keys) == 1 else listing(target.keys)
 
 
 def put_aside(target: Target, rows: pl.DataFrame, batch: str) -> None:
@@ -48,7 +59,7 @@ def put_aside(target: Target, rows: pl.DataFrame, batch: str) -> None:
     Args:
         target: The table that did not take them.
         rows: The rows, with their reasons.
-        batch: The partition that they came with, or the root run.
+        batch: As `batch_name` says it.
 
     Raises:
         SchemaError: The rows have a column of the names that are added, or do not fit the table of rejected rows.

@@ -19,7 +19,7 @@ from fuse_dagster.orchestration.batches import held, taken
 from fuse_dagster.orchestration.declarations import raise_together
 from fuse_dagster.orchestration.effective import effective_at, needs_time
 from fuse_dagster.orchestration.partitions import dimensions, physical_columns, slice_of
-from fuse_dagster.orchestration.rejecting import put_aside
+from fuse_dagster.orchestration.rejecting import batch_name, put_aside
 from fuse_dagster.tables import Append, Overwrite, WriteMode, WriteResult, write
 from fuse_dagster.tables.samples import masking
 
@@ -75,7 +75,7 @@ def _write_batches(target: Target, data: object) -> Iterator[WriteResult]:
     named = target.declaration.names_batches
     for key, frame, mode in _named_batches(target, data) if named else _batches(target, data):
         try:
-            yield write_one(target, frame, mode, batch=key if target.keys else None)
+            yield write_one(target, frame, mode, batch=key)
         except FuseError as error:
             if not done:
                 raise
@@ -110,14 +110,14 @@ def write_one(target: Target, frame: object, mode: WriteMode, *, batch: str | No
         target: The table.
         frame: The batch.
         mode: How it becomes the table.
-        batch: What the batch is called; by default after the root run.
+        batch: What the batch is called; by default after the partitions being written, or the root run.
     """
     return write(
         target.uri,
         frame,
         mode,
         storage_options=target.storage_options or None,
-        on_rejected=lambda rows: put_aside(target, rows, batch or target.root_run),
+        on_rejected=lambda rows: put_aside(target, rows, batch or batch_name(target)),
         spark=target.spark,
     )
 
@@ -166,7 +166,7 @@ def _batches(target: Target, data: object) -> Iterator[tuple[str, object, WriteM
     """The batches of a history, each with its partition and its time, in the order in which they hold."""
     mode = target.declaration.history
     assert mode is not None
-    whole = listing(target.keys)
+    whole = batch_name(target)
     if not needs_time(target.declaration):
         yield whole, data, mode
     elif target.definition is None:

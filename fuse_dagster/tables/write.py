@@ -72,6 +72,8 @@ def write(
         2
     """
     started = time.perf_counter()
+    if not isinstance(mode, WriteMode):
+        raise ConfigError(f"`{mode!r}` is no write mode; valid: Append, Overwrite, Upsert, History")
     if spark is not None:
         from fuse_dagster.tables.spark.write import write_with_spark
 
@@ -81,17 +83,11 @@ def write(
         return _result(view, written.committed, written.tally, rows=written.rows, started=started)
     with masking(masked):
         batch = to_batch(data)
-        sifted = _sift(table, batch, mode, on_rejected)
-        committed, view, tally = _commit(table, sifted, mode, storage_options)
+        kept, sifted = sift(batch, mode, on_rejected, uri=str(table))
+        committed, view, tally = _commit(table, kept, mode, storage_options, sifted=sifted)
         sifted.open()
     counted = replace(tally, rejected=tally.rejected + sifted.rejected.height)
     return _result(view, committed, counted, rows=batch.height, started=started)
-
-
-def _sift(table: str | Path, batch: pl.DataFrame, mode: WriteMode, on_rejected: OnRejected | None) -> Sifted:
-    if not isinstance(mode, History):
-        return Sifted(batch, batch.clear(), None)
-    return sift(batch, mode.keys, mode.null_keys, on_rejected, uri=str(table))
 
 
 def _result(view: TableView, committed: Committed | None, tally: Tally, *, rows: int, started: float) -> WriteResult:
@@ -117,13 +113,22 @@ def _result(view: TableView, committed: Committed | None, tally: Tally, *, rows:
 
 
 def _commit(
-    table: str | Path, sifted: Sifted, mode: WriteMode, storage_options: Mapping[str, str] | None
+    table: str | Path,
+    batch: pl.DataFrame,
+    mode: WriteMode,
+    storage_options: Mapping[str, str] | None,
+    *,
+    sifted: Sifted,
 ) -> tuple[Committed | None, TableView, Tally]:
     """Plan on the newest version until a commit lands, or until there is nothing to commit."""
     for _ in attempts(str(table)):
         view = replace(open_view(table, storage_options), before_commit=sifted.open)
+        if not isinstance(mode, History):
+            refuse_history(view, mode)
+        if sifted.is_all:
+            return None, view, Tally()
         try:
-            committed, tally = _plan(view, sifted.kept, mode)
+            committed, tally = _plan(view, batch, mode)
         except LostRaceError:
             continue
         if tally.rejected:
@@ -133,8 +138,6 @@ def _commit(
 
 
 def _plan(view: TableView, batch: pl.DataFrame, mode: WriteMode) -> tuple[Committed | None, Tally]:
-    if not isinstance(mode, History):
-        refuse_history(view, mode)
     match mode:
         case Append():
             return append(view, batch, mode)
@@ -144,4 +147,3 @@ def _plan(view: TableView, batch: pl.DataFrame, mode: WriteMode) -> tuple[Commit
             return upsert(view, batch, mode)
         case History():
             return write_history(view, batch, mode)
-    raise ConfigError(f"`{mode!r}` is no write mode; valid: Append, Overwrite, Upsert, History")

@@ -1,4 +1,4 @@
-"""Rows that a history does not take lie in a table beside it: each batch once, also after retries and re-runs."""
+"""Rows that an asset does not take lie in a table beside it: each batch once, also after retries and re-runs."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from fuse_dagster import history_table
+from fuse_dagster import delta_table, history_table
 from fuse_dagster.orchestration import rejecting
 from fuse_dagster.orchestration.declarations import read_declaration
-from fuse_dagster.tables import History
+from fuse_dagster.tables import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster_tests.orchestration.helpers import Lake, StepFailedError, metadata
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
@@ -78,6 +78,59 @@ def test_rows_that_cannot_be_put_aside_stop_the_write(lake: Lake) -> None:
     taken = FIRST | {rejecting.BATCH: ["x"] * 3}
     with pytest.raises(StepFailedError, match="which rejected rows get"):
         lake.run([planes(taken)])
+    assert not DeltaTable.is_deltatable(str(lake.root / "planes"))
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        Append(once=["tailnum"], null_keys="reject"),
+        Overwrite(replace_keys=["tailnum"], null_keys="reject"),
+        Upsert(keys=["tailnum"], null_keys="reject"),
+    ],
+    ids=["append", "overwrite", "upsert"],
+)
+def test_every_mode_puts_its_rows_aside(lake: Lake, mode: WriteMode) -> None:
+    @delta_table(mode=mode, partitions_def=DAYS)
+    def planes() -> pl.DataFrame:
+        return pl.DataFrame(FIRST)
+
+    for number in range(2):
+        said = metadata(lake.run([planes], partition="2024-01-01"), "planes")
+        assert (said["rows_in"], said["inserted"], said["unchanged"], said["rejected"]) == (3, 1 - number, number, 2)
+        assert said["rejected_uri"] == str(lake.root / "planes__rejected")
+        assert aside(lake) == [(2, "2024-01-01", ["null_key"]), (3, "2024-01-01", ["null_key"])]
+    assert lake.rows("planes").rows() == [("N1", 1)]
+
+
+def test_an_upsert_without_partitions_names_its_batch_after_the_run(lake: Lake) -> None:
+    @delta_table(mode=Upsert(keys=["tailnum"], null_keys="reject"))
+    def planes() -> pl.DataFrame:
+        return pl.DataFrame(FIRST)
+
+    runs = {lake.run([planes]).run_id for _ in range(2)}
+    assert {batch for _, batch, _ in aside(lake)} == runs
+    assert len(aside(lake)) == 4
+
+
+def test_a_range_is_one_batch_of_an_upsert(lake: Lake) -> None:
+    @delta_table(mode=Upsert(keys=["tailnum"], null_keys="reject"), partitions_def=DAYS)
+    def planes() -> pl.DataFrame:
+        return pl.DataFrame(FIRST)
+
+    for _ in range(2):
+        lake.run([planes], range_=("2024-01-01", "2024-01-02"))
+    assert [batch for _, batch, _ in aside(lake)] == ["`2024-01-01`, `2024-01-02`"] * 2
+
+
+def test_a_run_that_has_rejected_rows_only_succeeds_and_keeps_them(lake: Lake) -> None:
+    @delta_table(mode=Upsert(keys=["tailnum"], null_keys="reject"))
+    def planes() -> pl.DataFrame:
+        return pl.DataFrame(FIRST)[1:]
+
+    said = metadata(lake.run([planes]), "planes")
+    assert (said["committed"], said["delta_version"], said["rejected"]) == (False, -1, 2)
+    assert len(aside(lake)) == 2
     assert not DeltaTable.is_deltatable(str(lake.root / "planes"))
 
 

@@ -26,6 +26,9 @@ MODES: list[WriteMode] = [
     Upsert(keys=["k"], sequence_by="s", delete_when="op = 'D'", soft_delete="gone"),
     Upsert(keys=["k"], absent="delete", max_delete_fraction=None, allow_empty=True),
     Upsert(keys=["k"], absent="delete", max_delete_fraction=0.1, schema="strict"),
+    Append(once=["a"], null_keys="reject"),
+    Overwrite(replace_keys=["a"], null_keys="drop"),
+    Upsert(keys=["k"], null_keys="reject"),
 ]
 
 

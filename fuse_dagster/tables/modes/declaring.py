@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from fuse_dagster.core.errors import ConfigError
 
 SchemaPolicy = Literal["evolve", "strict"]
+NullKeys = Literal["error", "drop", "reject"]
 
 
 def set_names(mode: Any, field: str) -> None:
@@ -23,6 +24,18 @@ def wrong_keys(keys: Sequence[str]) -> Iterable[str]:
     doubled = {key for key in keys if list(keys).count(key) > 1}
     if doubled:
         yield f"`keys` names {sorted(doubled)} more than once"
+
+
+def wrong_null_keys(null_keys: str, keys: Sequence[str], *, remedy: str) -> Iterable[str]:
+    """Rows left out for want of a key, where a mode asks for none.
+
+    Args:
+        null_keys: As declared.
+        keys: The key columns; empty for none.
+        remedy: How this mode is given a key.
+    """
+    if null_keys in ("drop", "reject") and not keys:
+        yield f'`null_keys="{null_keys}"` leaves out rows with a null key, and no key is declared; {remedy}'
 
 
 def wrong_choices(mode: Any, **choices: Any) -> Iterable[str]:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fuse_dagster.tables.conditions import Condition, wrong_conditions
-from fuse_dagster.tables.modes.declaring import SchemaPolicy, raise_problems, set_names, wrong_choices, wrong_keys
+from fuse_dagster.tables.modes.declaring import (
+    NullKeys,
+    SchemaPolicy,
+    raise_problems,
+    set_names,
+    wrong_choices,
+    wrong_keys,
+)
 
 _OWN = ("`valid_from`", "`valid_to`", "`is_current`")
 Source = Literal["snapshot", "changes"]
@@ -18,7 +25,6 @@ Restatements = Literal["remember", "forget"]
 OnCorrection = Literal["replace", "error"]
 Late = Literal["splice", "ignore", "error"]
 MissingColumn = Literal["error", "null", "carry"]
-NullKeys = Literal["error", "drop", "reject"]
 Retrack = Literal["from_now"]
 
 
@@ -58,7 +64,8 @@ class History:
             were just before. Before a column first appeared, its absence is no matter.
         null_keys: What becomes of rows with a null part of the key: an `error`; `drop` leaves them out, with a line in
             the log; `reject` hands them to `on_rejected` of the write before anything is committed. Both count as
-            `rejected`.
+            `rejected`. A batch without any other row writes nothing; as a whole truth (a snapshot whose absences
+            close) it is refused, whatever `allow_empty` says.
         retrack: What `track` or `ignore` other than the table was made with mean: by default an error; `from_now` takes
             them for what comes from now on, and leaves what was applied as it is. The order of batches is not free
             across that point.
@@ -143,6 +150,16 @@ class History:
     def replaces(self) -> bool:
         """Whether a correction is taken rather than refused."""
         return self.on_correction == "replace" or (self.on_correction is None and self.source == "snapshot")
+
+    @property
+    def sifted_keys(self) -> tuple[str, ...]:
+        """Columns whose null leaves a row out of the batch; none where it is an error."""
+        return () if self.null_keys == "error" else tuple(self.keys)
+
+    @property
+    def is_whole_truth(self) -> bool:
+        """Whether what a batch leaves out is gone or ended afterwards."""
+        return not self.states_changes
 
     def _wrong_columns(self) -> Iterable[str]:
         if len(set(self.reserved)) < len(self.reserved):

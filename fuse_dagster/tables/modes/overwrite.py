@@ -6,7 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fuse_dagster.tables.conditions import Condition, wrong_conditions
-from fuse_dagster.tables.modes.declaring import SchemaPolicy, raise_problems, set_names, wrong_choices, wrong_keys
+from fuse_dagster.tables.modes.declaring import (
+    NullKeys,
+    SchemaPolicy,
+    raise_problems,
+    set_names,
+    wrong_choices,
+    wrong_keys,
+    wrong_null_keys,
+)
 from fuse_dagster.tables.slices import Slice
 
 
@@ -22,6 +30,9 @@ class Overwrite:
             for a parent that is delivered with all of its children. Several rows may share a key.
         predicate: SQL condition over the table's columns, such as `region = 'EU'`. Only rows that meet it are
             replaced; every row of the batch must meet it, and a null meets nothing.
+        null_keys: What becomes of rows with a null part of the key, for `replace_keys`: an `error`; `drop` leaves them
+            out, with a line in the log; `reject` hands them to `on_rejected` of the write before anything is committed.
+            Both count as `rejected`. A batch without any other row writes nothing.
         partition_by: Physical partition columns, used when the table is created.
         skip_if_unchanged: Compare with what is there and commit nothing where both hold the same rows (in any order).
         schema: `evolve` adds new columns and widens types; `strict` refuses both. A whole-table
@@ -35,6 +46,7 @@ class Overwrite:
     where: Slice | None = None
     replace_keys: Sequence[str] = ()
     predicate: str | None = None
+    null_keys: NullKeys = "error"
     partition_by: Sequence[str] = ()
     skip_if_unchanged: bool = True
     schema: SchemaPolicy = "evolve"
@@ -43,10 +55,15 @@ class Overwrite:
         """Check the declaration; all problems are reported at once."""
         set_names(self, "partition_by")
         set_names(self, "replace_keys")
-        raise_problems(
-            "Overwrite",
-            [*self._wrong_parts(), *wrong_conditions(self.condition), *wrong_choices(self, schema=SchemaPolicy)],
-        )
+        problems = [
+            *self._wrong_parts(),
+            *wrong_null_keys(
+                self.null_keys, self.replace_keys, remedy="name in `replace_keys` the columns whose rows are replaced"
+            ),
+            *wrong_conditions(self.condition),
+            *wrong_choices(self, schema=SchemaPolicy, null_keys=NullKeys),
+        ]
+        raise_problems("Overwrite", problems)
 
     @property
     def condition(self) -> Condition | None:
@@ -57,6 +74,16 @@ class Overwrite:
     def chooses_rows(self) -> bool:
         """Whether the rows to replace are found by reading them, rather than by a slice."""
         return bool(self.replace_keys) or self.predicate is not None
+
+    @property
+    def sifted_keys(self) -> tuple[str, ...]:
+        """Columns whose null leaves a row out of the batch; none where it is an error."""
+        return () if self.null_keys == "error" else tuple(self.replace_keys)
+
+    @property
+    def is_whole_truth(self) -> bool:
+        """Whether what a batch leaves out is gone or ended afterwards."""
+        return self.where is None and not self.chooses_rows
 
     def _wrong_parts(self) -> Iterable[str]:
         given = {"where": self.where, "replace_keys": self.replace_keys, "predicate": self.predicate}

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fuse_dagster.tables.conditions import Condition, OldAndNew, wrong_conditions
-from fuse_dagster.tables.modes.declaring import SchemaPolicy, raise_problems, set_names, wrong_choices, wrong_keys
+from fuse_dagster.tables.modes.declaring import (
+    NullKeys,
+    SchemaPolicy,
+    raise_problems,
+    set_names,
+    wrong_choices,
+    wrong_keys,
+)
 
 WhenMatched = Literal["update", "ignore"]
 Absent = Literal["keep", "delete"]
@@ -39,6 +46,10 @@ class Upsert:
         soft_delete: Boolean column that the table adds. A delete sets it to true rather than remove the row, and a row
             that returns sets it to false. Readers filter by it. With `sequence_by` the row of the delete itself is
             kept, also where its key was never seen, because an older row may still arrive.
+        null_keys: What becomes of rows with a null part of the key: an `error`; `drop` leaves them out, with a line in
+            the log; `reject` hands them to `on_rejected` of the write before anything is committed. Both count as
+            `rejected`. A batch without any other row writes nothing; as a whole truth it is refused, whatever
+            `allow_empty` says.
         schema: `evolve` adds new columns and widens types; `strict` refuses both.
 
     Example:
@@ -55,6 +66,7 @@ class Upsert:
     max_delete_fraction: float | None = 0.5
     allow_empty: bool = False
     soft_delete: str | None = None
+    null_keys: NullKeys = "error"
     schema: SchemaPolicy = "evolve"
 
     def __post_init__(self) -> None:
@@ -62,7 +74,7 @@ class Upsert:
         set_names(self, "keys")
         problems = [
             *wrong_keys(self.keys),
-            *wrong_choices(self, when_matched=WhenMatched, absent=Absent, schema=SchemaPolicy),
+            *wrong_choices(self, when_matched=WhenMatched, absent=Absent, null_keys=NullKeys, schema=SchemaPolicy),
             *self._wrong_roles(),
             *self._wrong_pairs(),
             *wrong_conditions(self.delete_condition, self.update_condition),
@@ -88,6 +100,16 @@ class Upsert:
     def keeps_deletes(self) -> bool:
         """Whether a delete stays as a row with a sequence, so that an older row that arrives later cannot undo it."""
         return self.soft_delete is not None and self.sequence_by is not None
+
+    @property
+    def sifted_keys(self) -> tuple[str, ...]:
+        """Columns whose null leaves a row out of the batch; none where it is an error."""
+        return () if self.null_keys == "error" else tuple(self.keys)
+
+    @property
+    def is_whole_truth(self) -> bool:
+        """Whether what a batch leaves out is gone or ended afterwards."""
+        return self.absent == "delete"
 
     def _wrong_roles(self) -> Iterable[str]:
         for role in ("sequence_by", "soft_delete"):

@@ -8,19 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.spark.frames import from_spark
 from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.commit import LostRaceError, attempts, refuse_history
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
 from fuse_dagster.tables.samples import masking
-from fuse_dagster.tables.sifting import OnRejected, Sifted, sift
+from fuse_dagster.tables.sifting import OnRejected, Sifted, keys_to_sift, leave_out
 from fuse_dagster.tables.spark.append import append
 from fuse_dagster.tables.spark.commit import SparkTable
 from fuse_dagster.tables.spark.history import write_history
 from fuse_dagster.tables.spark.overwrite import overwrite
 from fuse_dagster.tables.spark.staging import Staged, Written, kept, stage
 from fuse_dagster.tables.spark.upsert import upsert
+from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView, open_view
 
 if TYPE_CHECKING:
@@ -56,12 +56,10 @@ def write_with_spark(
     """
     with masking(masked), ExitStack() as held:
         staged = stage(session, data, masked)
-        if not isinstance(mode, Upsert):
+        if mode.sifted_keys or not isinstance(mode, Upsert):
             # Looked at more than once: what is checked and counted has to be what is written.
             staged = replace(staged, frame=held.enter_context(kept(staged.frame)))
-        sifted = Sifted(staged.empty, staged.empty, None)
-        if isinstance(mode, History):
-            staged, sifted = _sift(staged, mode, on_rejected, uri=str(table))
+        staged, sifted = _sift(staged, mode, on_rejected, uri=str(table))
         written, view = _commit(session, table, staged, mode, storage_options=storage_options, sifted=sifted)
         sifted.open()
     rejected = sifted.rejected.height
@@ -83,6 +81,8 @@ def _commit(
         view = replace(open_view(table, storage_options), before_commit=sifted.open)
         if not isinstance(mode, History):
             refuse_history(view, mode)
+        if sifted.is_all:
+            return Written(None, Tally(), 0), view
         try:
             return _write(SparkTable(session, view), staged, mode), view
         except LostRaceError:
@@ -90,16 +90,16 @@ def _commit(
     raise AssertionError("attempts() ends by raising")
 
 
-def _sift(staged: Staged, mode: History, on_rejected: OnRejected | None, *, uri: str) -> tuple[Staged, Sifted]:
+def _sift(staged: Staged, mode: WriteMode, on_rejected: OnRejected | None, *, uri: str) -> tuple[Staged, Sifted]:
     """Take the rows with a null key out of a batch, where the mode says so; only they leave Spark."""
-    keys = [key for key in mode.keys if key in staged.empty.columns]
-    if mode.null_keys == "error" or len(keys) < len(mode.keys):
-        return staged, sift(staged.empty, mode.keys, mode.null_keys, on_rejected, uri=uri)
+    keys = keys_to_sift(staged.empty.columns, mode, on_rejected, uri=uri)
+    if not keys:
+        return staged, Sifted()
     is_null = " OR ".join(f"{quoted(key)} IS NULL" for key in keys)
-    without_key = staged.frame.filter(is_null)
+    without_key, kept_rows = staged.frame.filter(is_null), staged.frame.filter(f"NOT ({is_null})")
     found = from_spark(without_key if mode.null_keys == "reject" else without_key.select(*map(quoted, keys)))
-    sifted = sift(found, mode.keys, mode.null_keys, on_rejected, uri=uri)
-    return replace(staged, frame=staged.frame.filter(f"NOT ({is_null})")), sifted
+    is_all = not found.is_empty() and kept_rows.isEmpty()
+    return replace(staged, frame=kept_rows), leave_out(found, mode, on_rejected, is_all=is_all, uri=uri)
 
 
 def _write(table: SparkTable, staged: Staged, mode: WriteMode) -> Written:
@@ -112,4 +112,3 @@ def _write(table: SparkTable, staged: Staged, mode: WriteMode) -> Written:
             return upsert(table, staged, mode)
         case History():
             return write_history(table, staged, mode)
-    raise ConfigError(f"`{mode!r}` is no write mode; valid: Append, Overwrite, Upsert, History")

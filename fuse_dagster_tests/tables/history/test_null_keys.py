@@ -73,9 +73,20 @@ def test_a_batch_that_is_refused_hands_nothing_over(tmp_path: Path) -> None:
     doubled = pl.concat([ROWS, ROWS.with_columns(v=pl.col("v") + 1)])
     with pytest.raises(KeyValueError, match="more than once"):
         write(tmp_path / "t", doubled, mode, on_rejected=taken.append)
-    with pytest.raises(DeleteGuardError, match="no rows"):
-        write(tmp_path / "t", ROWS[1:], mode, on_rejected=taken.append)
+    believing = at(1, null_keys="reject", allow_empty=True)
+    with pytest.raises(DeleteGuardError, match="2 rows, and none of them has a whole key `k, n`"):
+        write(tmp_path / "t", ROWS[1:], believing, on_rejected=taken.append)
     assert not taken
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_broken_snapshot_is_not_an_empty_one(tmp_path: Path) -> None:
+    write(tmp_path / "t", ROWS[:1], at(1))
+    believing = at(2, null_keys="drop", allow_empty=True, max_delete_fraction=None)
+    with pytest.raises(DeleteGuardError, match="`allow_empty` does not count; nothing was written"):
+        write(tmp_path / "t", ROWS[1:], believing)
+    assert DeltaTable(tmp_path / "t").version() == 0
+    assert write(tmp_path / "t", ROWS.clear(), believing).closed == 1
 
 
 def test_a_lost_race_hands_nothing_over_twice(tmp_path: Path) -> None:
@@ -117,7 +128,16 @@ def test_changes_without_a_key_are_dropped(tmp_path: Path) -> None:
     mode = History(keys=["k", "n"], source="changes", effective_column="at", null_keys="drop")
     result = write(tmp_path / "t", pl.concat([rows, rows[:1]]), mode)
     assert (result.inserted, result.rejected, result.duplicates, result.unchanged) == (1, 2, 1, 0)
-    assert write(tmp_path / "t", rows[1:], mode).rejected == 2
+    nothing = write(tmp_path / "t", rows[1:].with_columns(new=1), mode)
+    assert (nothing.version, nothing.table_version, nothing.rejected, nothing.unchanged) == (None, 0, 2, 0)
+
+
+def test_a_snapshot_that_ends_nothing_may_have_no_key(tmp_path: Path) -> None:
+    taken: list[pl.DataFrame] = []
+    result = write(tmp_path / "t", ROWS[1:], at(1, deletes="ignore", null_keys="reject"), on_rejected=taken.append)
+    assert (result.version, result.table_version, result.rejected, result.rows_total) == (None, -1, 2, 0)
+    assert [rows.height for rows in taken] == [2]
+    assert not (tmp_path / "t").exists()
 
 
 @settings(PATIENT, max_examples=20)
@@ -139,16 +159,21 @@ def test_the_history_is_that_of_the_rows_with_a_key(snapshots: dict[int, Any], p
                 keys=["k", "n"], effective_at=moment(when), max_delete_fraction=None, allow_empty=True,
                 null_keys=policy,
             )  # fmt: skip
+            if batch and all(None in key for key in batch):
+                with pytest.raises(DeleteGuardError, match="none of them has a whole key"):
+                    write(folder + "/t", frame, mode, on_rejected=taken.append)
+                continue
             result = write(folder + "/t", frame, mode, on_rejected=taken.append)
             assert result.rejected == sum(None in key for key in batch)
             assert result.inserted + result.updated + result.unchanged + result.rejected == result.rows_in
-        lost = sum(None in key for batch in snapshots.values() for key in batch)
+        believed = {when: batch for when, batch in snapshots.items() if any(None not in key for key in batch)}
+        lost = sum(None in key for batch in believed.values() for key in batch)
         assert sum(rows.height for rows in taken) == (lost if policy == "reject" else 0)
         whole = {
             when: {key: plain(value) for key, value in batch.items() if None not in key}
-            for when, batch in snapshots.items()
+            for when, batch in believed.items()
         }
-        assert read(folder + "/t") == of_snapshots(whole)
+        assert (read(folder + "/t") if believed else set()) == of_snapshots(whole)
 
 
 @pytest.mark.parametrize("wrong", [{"applied": 3}, {"applied": 4, "rejected": 1}, {"applied": 4, "inserted": 5}])
