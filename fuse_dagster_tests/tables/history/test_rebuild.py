@@ -16,7 +16,14 @@ from deltalake import DeltaTable, Schema, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuse_dagster.core.errors import ConfigError, ConflictError, DeleteGuardError, SchemaError, TableStateError
+from fuse_dagster.core.errors import (
+    ConfigError,
+    ConflictError,
+    DeleteGuardError,
+    KeyValueError,
+    SchemaError,
+    TableStateError,
+)
 from fuse_dagster.tables import History, Overwrite, adopt, known_snapshots, rebuild, write
 from fuse_dagster_tests.tables.history.test_properties import (
     PATIENT,
@@ -254,6 +261,68 @@ def test_batches_that_cannot_be_placed_are_refused(table: str) -> None:
 def test_the_guards_apply(table: str) -> None:
     with pytest.raises(DeleteGuardError):
         rebuild(table, [batch(1), (batch(2)[0], batch(2)[1].clear())], MODE)
+    assert DeltaTable(table).version() == 2
+
+
+def keyless(day: int) -> tuple[dt.date, pl.DataFrame]:
+    """The batch of a day with one more row, which has no key."""
+    at, frame = batch(day)
+    return at, pl.concat([frame, pl.DataFrame({"k": [None], "v": [day]}, schema=frame.schema)])
+
+
+REJECTING = History(keys=["k"], null_keys="reject")
+
+
+def test_rejected_rows_are_handed_over_before_the_one_commit(table: str) -> None:
+    DeltaTable(table).delete("k = 'a'")
+    taken: list[list[int]] = []
+
+    def take(rows: pl.DataFrame) -> None:
+        assert DeltaTable(table).version() == 3, "nothing is committed yet"
+        assert rows["_rejection_reasons"].to_list() == [["null_key"]]
+        taken.append(rows["v"].to_list())
+
+    with pytest.raises(ConfigError, match=f"the write to `{table}` has .* give `on_rejected`"):
+        rebuild(table, map(keyless, DAYS), REJECTING)
+    assert rebuild(table, map(keyless, DAYS), REJECTING, dry_run=True, on_rejected=take).only_in_rebuilt == 2
+    assert rebuild(table, map(keyless, DAYS), REJECTING, dry_run=True).only_in_rebuilt == 2
+    assert not taken
+    done = rebuild(table, map(keyless, [3, 1, 2]), REJECTING, on_rejected=take)
+    assert (done.version, done.rows_total, taken) == (4, 4, [[3], [1], [2]])
+    again: list[pl.DataFrame] = []
+    assert rebuild(table, map(keyless, DAYS), REJECTING, on_rejected=again.append).version is None
+    assert len(again) == 3
+
+
+def test_who_fails_to_take_rejected_rows_stops_the_rebuild(table: str) -> None:
+    def refuse(rows: pl.DataFrame) -> None:
+        raise OSError(f"no place for {rows.height} rows")
+
+    lose_memory(table)
+    with pytest.raises(OSError, match="no place for 1 rows"):
+        rebuild(table, map(keyless, DAYS), REJECTING, on_rejected=refuse)
+    assert DeltaTable(table).version() == 2
+
+
+def test_rejected_rows_are_handed_over_once_however_often_the_commit_is_tried(table: str) -> None:
+    """While the rows are taken, somebody else commits."""
+    lose_memory(table)
+    taken: list[pl.DataFrame] = []
+
+    def take(rows: pl.DataFrame) -> None:
+        taken.append(rows)
+        DeltaTable(table).alter.set_table_properties({"delta.appendOnly": "false"})
+
+    assert rebuild(table, [*map(batch, [1, 2]), keyless(3)], REJECTING, on_rejected=take).version == 4
+    assert len(taken) == 1
+
+
+def test_batches_without_any_key_are_refused(table: str) -> None:
+    mode = History(keys=["k"], deletes="ignore", null_keys="drop")
+    with pytest.raises(KeyValueError, match="no row of the 2 batches has a whole key `k`"):
+        rebuild(table, [(at, frame[-1:]) for at, frame in map(keyless, [1, 2])], mode)
+    with pytest.raises(DeleteGuardError, match="none of them has a whole key"):
+        rebuild(table, [batch(1), (batch(2)[0], keyless(2)[1][-1:])], REJECTING, on_rejected=print)
     assert DeltaTable(table).version() == 2
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from fuse_dagster.core.errors import ConfigError, ConflictError, TableStateError
+from fuse_dagster.core.errors import ConfigError, ConflictError, KeyValueError, TableStateError
 from fuse_dagster.engines.local.reading import scan_opened
 from fuse_dagster.tables.commit import APP_ID, LostRaceError, attempts
 from fuse_dagster.tables.history.care.differing import Difference, align, differ
@@ -23,6 +23,7 @@ from fuse_dagster.tables.history.memory.telling import empty_facts, same_facts
 from fuse_dagster.tables.history.plan import prepare
 from fuse_dagster.tables.history.timeline import Shape
 from fuse_dagster.tables.modes import History
+from fuse_dagster.tables.sifting import OnRejected, Sifted, refuse_untaken
 from fuse_dagster.tables.view import TableView, open_view, refuse_unsupported
 from fuse_dagster.tables.write import write
 
@@ -72,6 +73,12 @@ class _Built:
     manifest: Manifest
     facts: pl.DataFrame
     shape: Shape
+    rejected: tuple[Sifted, ...]
+
+    def open(self) -> None:
+        """Hand the rejected rows over, once, however often the commit is tried."""
+        for sifted in self.rejected:
+            sifted.open()
 
 
 def rebuild(
@@ -82,6 +89,7 @@ def rebuild(
     dry_run: bool = False,
     masked: Collection[str] = (),
     storage_options: Mapping[str, str] | None = None,
+    on_rejected: OnRejected | None = None,
 ) -> RebuildResult:
     """Make a history anew from all of its batches, in one commit that keeps the table's log.
 
@@ -95,6 +103,9 @@ def rebuild(
     which known snapshot times are missing (`forgotten`) and which versions would go. A column that the table has, the
     batches don't, and that is null everywhere stays.
 
+    Rows of `null_keys="reject"` are kept until the whole history is built, and handed over before the commit: those of
+    each batch by one call, in the order of the batches, also where nothing is committed because nothing differs.
+
     Peak memory is that of the largest batch's `write`, or, where that is more, about four times the rows of the
     history: those of the table, the rebuilt ones, and their comparison.
 
@@ -106,13 +117,15 @@ def rebuild(
         dry_run: Report the difference, and write nothing.
         masked: Columns whose values must not appear in an error.
         storage_options: As delta-rs takes them.
+        on_rejected: As in `write`; a dry run does not call it, and does not need it. If it raises, nothing is
+            committed.
 
     Returns:
         The difference, and the version committed.
 
     Raises:
         InputError: A batch is refused; nothing was written.
-        ConfigError: There are no batches, or they do not come as the mode asks.
+        ConfigError: There are no batches, or they do not come as the mode asks; or nobody takes the rejected rows.
         TableStateError: The table is none of ours (see `adopt`), or has features that a history cannot be written with.
         ConflictError: A batch was applied to the table meanwhile, or other writers kept changing it; nothing was
             written.
@@ -124,12 +137,14 @@ def rebuild(
         >>> rebuild(tempfile.mkdtemp() + "/airports", [january], History(keys=["icao"])).only_in_rebuilt
         1
     """
+    if not dry_run:
+        refuse_untaken(mode, on_rejected, uri=str(table))
     before = _open(table, storage_options)
     applied = _last_write(before)
     with TemporaryDirectory(prefix="fuse-rebuild-") as folder:
-        built = _build(f"{folder}/history", batches, mode, masked)
+        built = _build(f"{folder}/history", batches, mode, masked, on_rejected)
     for _ in attempts(str(table)):
-        view = _open(table, storage_options)
+        view = replace(_open(table, storage_options), before_commit=built.open)
         if _last_write(view) != applied:
             raise ConflictError(
                 f"a batch was applied to `{view.uri}` while it was being rebuilt, and would be lost; nothing was "
@@ -137,7 +152,10 @@ def rebuild(
             )
         rows, found = _held(view, built)
         result = _result(view, built, rows, found)
-        if dry_run or (view.exists and result.is_equal and result.memory_problem is None):
+        if dry_run:
+            return result
+        if view.exists and result.is_equal and result.memory_problem is None:
+            built.open()
             return result
         kept = {f.name: f for f in view.table.schema().fields} if view.exists else {}
         anew = None if view.exists and result.is_equal else rows
@@ -164,19 +182,31 @@ def _last_write(view: TableView) -> int | None:
     return view.table.transaction_version(APP_ID) if view.exists else None
 
 
-def _build(place: str, batches: Iterable[Any], mode: History, masked: Collection[str]) -> _Built:
+def _build(
+    place: str, batches: Iterable[Any], mode: History, masked: Collection[str], on_rejected: OnRejected | None
+) -> _Built:
     """Apply the batches by the ordinary `write`, and read back what came out."""
-    count = 0
+    count, rejected = 0, list[Sifted]()
+
+    def keep(rows: pl.DataFrame) -> None:
+        rejected.append(Sifted(rows, on_rejected))
+
     for count, batch in enumerate(batches, start=1):
         at, frame = _timed(batch, mode, count)
-        write(place, frame, replace(mode, effective_at=at), masked=masked)
+        write(place, frame, replace(mode, effective_at=at), masked=masked, on_rejected=keep)
     if not count:
         raise ConfigError("`batches` is empty, and would leave nothing of the history; give all of its batches")
     view = open_view(place)
+    if not view.exists:
+        raise KeyValueError(
+            f"no row of the {count} batches has a whole key `{', '.join(mode.keys)}`, so nothing would be left of the "
+            "history; nothing was written. Give its batches with their keys, or correct `keys`"
+        )
     business = {name: dtype for name, dtype in view.schema().items() if name not in mode.reserved}
     prepared = prepare(view, pl.DataFrame(schema=business), mode)
     facts = store.read_facts(view, prepared.manifest, empty_facts(prepared.shape, business, mode))
-    return _Built(count, scan_opened(view.table).collect(), prepared.manifest, facts, prepared.shape)
+    rows = scan_opened(view.table).collect()
+    return _Built(count, rows, prepared.manifest, facts, prepared.shape, tuple(rejected))
 
 
 def _timed(batch: Any, mode: History, number: int) -> tuple[dt.datetime | dt.date | None, Any]:
