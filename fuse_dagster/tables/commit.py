@@ -139,7 +139,9 @@ def land(
         raise TableStateError(
             f"writing to `{view.uri}` failed, and nothing was written: {first_line(error)}"
         ) from error
-    return before + 1 if alone else view.version
+    if alone or view.version > before:
+        return before + 1 if alone else view.version
+    return landed_as(open_view(view.uri, view.storage_options), ticket.write_id, before) or before
 
 
 def landed_as(now: TableView, write_id: str, since: int) -> int | None:

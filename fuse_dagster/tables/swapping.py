@@ -144,6 +144,7 @@ def replace_files(
     rows_total: int,
     data_change: bool = True,
     ticket: Ticket | None = None,
+    alone: bool = True,
 ) -> Committed:
     """Commit that some files go and others come.
 
@@ -154,6 +155,7 @@ def replace_files(
         rows_total: Rows of the table afterwards.
         data_change: False where the same rows only move.
         ticket: What the commit is known by.
+        alone: Whether it may land directly after the view only; else also after commits that leave these files alone.
 
     Raises:
         LostRaceError: The table has changed since the view was opened.
@@ -166,6 +168,7 @@ def replace_files(
             [*adds, *removes], mode="append", schema=view.table.schema(), commit_properties=props
         ),
         ticket=ticket,
+        alone=alone,
     )
     return Committed(version, len(adds), sum(add.size for add in adds), rows_total)
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from deltalake import DeltaTable, write_deltalake
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
 from fuse_dagster.tables import (
     Append,
+    Compaction,
     History,
     Overwrite,
     Upsert,
@@ -222,6 +224,53 @@ def test_a_concurrent_write_makes_the_compaction_plan_again(tmp_path: Path, monk
     assert rows(table).filter(k=5, valid_from=moment(30)).height == 1
     assert rows(table).filter(k=5, valid_from=moment(31)).height == 1
     assert write(table, change([5, 6], 31), FEED).version is None
+
+
+def _compact_beside(table: str, other: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> tuple[Compaction, int]:
+    """Compact while another writer commits once; with it, how often files were written for that."""
+    from fuse_dagster.tables.maintaining import compacting
+
+    written: list[int] = []
+    real = compacting.write_files
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        written.append(1)
+        if len(written) == 1:
+            other()
+        return real(*args, **options)
+
+    monkeypatch.setattr(compacting, "write_files", slowly)
+    return compact(table), len(written)
+
+
+def test_what_others_append_is_no_reason_to_compact_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = str(tmp_path / "t")
+    for n in range(4):
+        write(table, pl.DataFrame({"k": [n]}), Append())
+    done, tries = _compact_beside(table, lambda: write(table, pl.DataFrame({"k": [9]}), Append()), monkeypatch)
+    assert (done.version, done.files_removed, tries) == (5, 4, 1)
+    assert sorted(pl.read_delta(table)["k"]) == [0, 1, 2, 3, 9]
+
+
+def test_what_others_delete_is_not_brought_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = str(tmp_path / "t")
+    for n in range(4):
+        write(table, pl.DataFrame({"k": [n, n + 10]}), Append())
+    done, tries = _compact_beside(table, lambda: DeltaTable(table).delete("k = 12"), monkeypatch)
+    assert (done.version, tries) == (5, 2)
+    assert sorted(pl.read_delta(table)["k"]) == [0, 1, 2, 3, 10, 11, 13]
+
+
+def test_small_files_of_a_plain_table_are_merged_in_their_order(tmp_path: Path) -> None:
+    table = str(tmp_path / "t")
+    for n in range(6):
+        write(table, pl.DataFrame({"k": [5 - n, n], "l": [[n], None], "f": [float("nan"), -0.0]}), Append())
+    before = rows(table)
+    planned = compact(table, dry_run=True)
+    done = compact(table)
+    assert (planned.files_removed, planned.files_after) == (done.files_removed, done.files_after) == (6, 1)
+    assert rows(table).equals(before)
+    assert compact(table).version is None
 
 
 def test_a_history_that_others_changed_is_not_compacted(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from fuse_dagster.tables.new_files import ROWS_PER_FILE, write_files
 from fuse_dagster.tables.pruning import has_exact_bounds
 from fuse_dagster.tables.schema import require
 from fuse_dagster.tables.swapping import replace_files
-from fuse_dagster.tables.view import TableView, open_view, refuse_unsupported
+from fuse_dagster.tables.view import TableView, open_view, refuse_unsupported, unkept_promises
 
 _FILES_AT_ONCE = 4
 _SAMPLED = 64
@@ -48,7 +48,8 @@ def compact(
     with `cluster_by`. Files that are full and do not overlap stay as they are. At the most four full files are held in
     memory at a time, unless a single value of the first column has more rows.
 
-    Other tables are compacted by delta-rs: files that are small are merged in their order, within their partition.
+    In other tables, files that are small are merged in their order: by delta-rs where the table is partitioned, or asks
+    for more than files of ours would keep. Rows that others append meanwhile are no reason to begin again.
 
     Args:
         table: URI or path of the table.
@@ -94,7 +95,9 @@ def _compact(view: TableView, cluster_by: Sequence[str] | None, full: int, *, dr
         manifest = in_step(view)
         return _cluster(view, _groups_of_history(manifest, cluster_by), full, manifest=manifest, dry_run=dry_run)
     if cluster_by is None:
-        return _merge_small(view, dry_run=dry_run)
+        if unkept_promises(view):
+            return _merge_small(view, dry_run=dry_run)
+        return _cluster(view, [_Group(())], full, manifest=None, dry_run=dry_run)
     try:
         refuse_unsupported(view)
     except TableStateError as error:
@@ -107,7 +110,7 @@ class _Group:
     """Rows that lie in files of their own.
 
     Attributes:
-        order: Columns that they are put in order by.
+        order: Columns that they are put in order by; none where they keep theirs.
         null: Column that tells its rows from others; None where it has all rows of the table.
         is_null: Whether that column is null in its rows, or is not.
     """
@@ -144,7 +147,7 @@ def _cluster(
     files, schema = view.files(), view.schema()
     require([name for group in groups for name in group.order], pl.DataFrame(schema=schema), "cluster_by")
     rows = read_rows(view, files, schema)
-    plans = [(group, worth_rewriting(_described(files, rows, group), full=full)) for group in groups]
+    plans = [(group, _worth_rewriting(_described(files, rows, group), group, full)) for group in groups]
     paths = list(dict.fromkeys(file.path for _, units in plans for unit in units for file in unit.files))
     touched = files.filter(pl.col("path").is_in(paths))
     heights = dict(zip(rows.paths, (b - a for a, b in itertools.pairwise(rows.starts)), strict=True))
@@ -165,12 +168,17 @@ def _cluster(
     )
 
 
+def _worth_rewriting(files: Sequence[File], group: _Group, full: int) -> list[Unit]:
+    units = worth_rewriting(files, full=full)
+    # Without an order, two files of half the rows are no better to find anything in.
+    return units if group.order else [unit for unit in units if len(unit.files) > 1]
+
+
 def _described(files: pl.DataFrame, rows: FileRows, group: _Group) -> list[File]:
     """The files that have rows of a group."""
-    first = group.order[0]
+    first = next(iter(group.order), None)
     low, high, nulls = f"min.{first}", f"max.{first}", f"null_count.{group.null}"
-    dtype = rows.schema[first]
-    bounded = has_exact_bounds(dtype) and low in files.columns and files.schema[low] == dtype
+    bounded = first is not None and has_exact_bounds(rows.schema[first]) and files.schema.get(low) == rows.schema[first]
     found = []
     for number, said in enumerate(files.iter_rows(named=True)):
         count, mixed = group.count(rows.starts[number + 1] - rows.starts[number], said.get(nulls))
@@ -204,13 +212,16 @@ def _write(
         )
     total = view.count_rows()
     if manifest is None:
-        return replace_files(view, paths, adds, rows_total=total, data_change=False, ticket=Ticket())
+        return replace_files(view, paths, adds, rows_total=total, data_change=False, ticket=Ticket(), alone=False)
     with store.remembered(view, manifest, facts=None, rows_total=total) as ticket:
         return replace_files(view, paths, adds, rows_total=total, data_change=False, ticket=ticket)
 
 
 def _parts(rows: FileRows, unit: Unit, group: _Group, full: int) -> Iterator[Iterator[pl.DataFrame]]:
     """The rows of a unit in order, as frames of one file each, a few of them in memory at a time."""
+    if not group.order:
+        yield pl.concat([rows.part(file.path) for file in unit.files]).iter_slices(full)
+        return
     first = pl.col(group.order[0])
     cuts = _cuts(rows, unit, group, -(-unit.rows // (_FILES_AT_ONCE * full)))
     for low, high in itertools.pairwise([None, *cuts, None]):
