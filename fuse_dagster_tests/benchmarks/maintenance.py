@@ -18,7 +18,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from fuse_dagster.engines.local.reading import scan
-from fuse_dagster.tables import Append, History, Overwrite, Upsert, current, maintain, write
+from fuse_dagster.tables import Append, History, Upsert, current, maintain, write
 
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 Keys = tuple[str, ...]
@@ -86,7 +86,7 @@ def _timed(read: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def run(keys: int, size: int, batches: int, rounds: int) -> list[dict[str, object]]:
+def run(keys: int, size: int = 1000, batches: int = 200, rounds: int = 15) -> list[dict[str, object]]:
     """Measure every feed: three tables of the same rows, read in turns.
 
     Args:
@@ -106,7 +106,8 @@ def run(keys: int, size: int, batches: int, rounds: int) -> list[dict[str, objec
                 apply(table, keys, size, step)
             rows = pl.read_delta(table)
             order = [column for column in ("k", "valid_from", "at") if column in rows.columns]
-            write(fresh, rows.sort(order), Overwrite())
+            write(fresh, rows.sort(order).clear(), Append())
+            write(fresh, rows.sort(order), Append())
             Path(table).rename(worn)
             _copy(worn, table)
             report = maintain(table, cluster_by=cluster_by)
@@ -143,11 +144,7 @@ def _copy(source: str, target: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=200_000)
-    parser.add_argument("--size", type=int, default=1000)
-    parser.add_argument("--batches", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
-    found = run(options.keys, options.size, options.batches, options.rounds)
+    found = run(parser.parse_args().keys)
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=True):
         print(pl.DataFrame(found))
 

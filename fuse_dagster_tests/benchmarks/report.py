@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -20,13 +20,19 @@ _SECOND, _AGAIN, _MANY = "second snapshot", "the same again", "50th snapshot"
 _HEAD = "| keys | step | | CPU s | wall s | MB written | files | peak MB |\n|---:|---|---|---:|---:|---:|---:|---:|"
 
 
-def report(found: Mapping[Case, Measured], costs: Mapping[str, float], rounds: int) -> str:
+def report(
+    found: Mapping[Case, Measured],
+    costs: Mapping[str, float],
+    rounds: int,
+    reads: Sequence[Mapping[str, object]] = (),
+) -> str:
     """A table of all figures, and of the ratios that matter.
 
     Args:
         found: Medians by keys, peer and step.
         costs: Median CPU seconds of an append of a million rows, by way; empty where it was not measured.
         rounds: How often was measured.
+        reads: Rows of `maintenance.run`.
     """
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("deltalake", "polars", "pyspark"))
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {packages}"
@@ -45,6 +51,9 @@ def report(found: Mapping[Case, Measured], costs: Mapping[str, float], rounds: i
             "|---|---:|---:|",
         ]
         lines += [f"| {way} | {cpu:.2f} | {cpu / base - 1:+.0%} |" for way, cpu in costs.items()]
+    if reads:
+        lines += ["", f"| {' | '.join(reads[0])} |", f"|{'---|' * len(reads[0])}"]
+        lines += [f"| {' | '.join(map(str, row.values()))} |" for row in reads]
     return "\n".join(lines)
 
 
