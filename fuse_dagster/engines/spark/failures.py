@@ -18,6 +18,20 @@ def failures() -> tuple[type[Exception], ...]:
     return (PySparkException, Py4JError)
 
 
+def condition(error: Exception) -> str | None:
+    """Spark's or Delta's own name of what went wrong, as `DELTA_VERSION_NOT_FOUND`; None where it has none."""
+    from pyspark.errors import PySparkException
+
+    if isinstance(error, PySparkException):
+        return error.getCondition()
+    # What pyspark has no class for comes as the bridge's error; not every exception of the JVM has a condition.
+    thrown = getattr(error, "java_exception", None)
+    try:
+        return None if thrown is None else thrown.getCondition()
+    except failures():
+        return None
+
+
 def why(error: Exception) -> str:
     """What an error of Spark says in one line; of a constraint's, which one it is, but not the row that breaks it."""
     thrown = getattr(error, "java_exception", None)

@@ -8,15 +8,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError, first_line
+from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
 from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.engines.local.reading import to_moment
+from fuse_dagster.engines.spark.failures import condition, failures, why
 from fuse_dagster.engines.spark.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
+
+# Delta's names of what means that a version was there, and is no more.
+_EXPIRED = {
+    "DELTA_LOG_FILE_NOT_FOUND",
+    "DELTA_NO_RECREATABLE_HISTORY_FOUND",
+    "DELTA_TRUNCATED_TRANSACTION_LOG",
+    "DELTA_UNSUPPORTED_TIME_TRAVEL_BEYOND_DELETED_FILE_RETENTION_DURATION",
+    "DELTA_VERSION_NOT_FOUND",
+}
+# And of what means that there is no table.
+_ABSENT = {
+    "DELTA_MISSING_DELTA_TABLE",
+    "DELTA_PATH_DOES_NOT_EXIST",
+    "DELTA_TABLE_NOT_FOUND",
+    "DELTA_TABLE_ONLY_OPERATION",
+    "PATH_NOT_FOUND",
+    "TABLE_OR_VIEW_NOT_FOUND",
+}
 
 
 def scan(
@@ -66,9 +85,10 @@ def scan(
         if wanted == newest:
             msg = f"The Delta table at `{table}` is there, but files of it are gone. Restore them, or an older version."
             raise TableStateError(msg)
+        oldest = _oldest(session, table, sorted(_commits(session, table)))
         msg = (
-            f"Version `{wanted}` of the Delta table at `{table}` has expired: its log or files were "
-            f"cleaned up. The oldest version left is `{_oldest(session, table, sorted(_commits(session, table)))}`."
+            f"Version `{wanted}` of the Delta table at `{table}` has expired: its log or files were cleaned up, or may "
+            f"be by now. The oldest version left is `{oldest}`."
         )
         raise TableStateError(msg)
     narrowed = frame if where is None else frame.filter(where)
@@ -87,13 +107,11 @@ def _choose(frame: DataFrame, columns: Sequence[str] | None, table: str | Path) 
 
 def _commits(session: SparkSession, table: str | Path, *, newest_only: bool = False) -> dict[int, datetime]:
     """Version -> when it was committed, for all that the log still has."""
-    from pyspark.errors import PySparkException
-
     try:
         limit = " LIMIT 1" if newest_only else ""
         history = session.sql(f"DESCRIBE HISTORY delta.{quoted(_absolute(table))}{limit}")
         rows = history.selectExpr("version", "unix_micros(timestamp) AS micros").collect()
-    except PySparkException as error:
+    except failures() as error:
         raise _unopened(table, error) from error
     # As numbers: Python would get the timestamps in the zone of this machine.
     return {row["version"]: datetime.fromtimestamp(row["micros"] / 1_000_000, tz=UTC) for row in rows}
@@ -112,14 +130,19 @@ def _at(table: str | Path, commits: dict[int, datetime], moment: datetime) -> in
 
 
 def _readable(session: SparkSession, table: str | Path, version: int) -> DataFrame | None:
-    from pyspark.errors import PySparkException
+    """The table at a version that was there, or None where it has expired: its log or files are gone.
 
+    Raises:
+        TableStateError: It can't be opened for another reason.
+    """
     try:
         frame = session.read.format("delta").option("versionAsOf", version).load(_absolute(table))
         frame.schema  # noqa: B018 - over Spark Connect, this is what opens the table
         files = frame.inputFiles() if _is_local(table) else []
-    except PySparkException:
-        return None  # the caller says so, with the oldest version left
+    except failures() as error:
+        if condition(error) in _EXPIRED:
+            return None  # the caller says so, with the oldest version left
+        raise _unopened(table, error) from error
     # The log may outlive the files that vacuum removed. Looking is cheap only on a local disk.
     return frame if all(Path(unquote(urlsplit(file).path)).exists() for file in files) else None
 
@@ -147,12 +170,9 @@ def _is_local(table: str | Path) -> bool:
 
 def _unopened(table: str | Path, error: Exception) -> TableNotFoundError | TableStateError:
     log = Path(urlsplit(str(table)).path) / "_delta_log"
-    reason = first_line(error).rstrip(".")
-    missing = any(
-        word in reason for word in ("NOT_FOUND", "MISSING_DELTA_TABLE", "PATH_DOES_NOT_EXIST", "DELTA_TABLE_ONLY")
-    )
-    if missing and not (_is_local(table) and log.is_dir()):
+    if condition(error) in _ABSENT and not (_is_local(table) and log.is_dir()):
         msg = f"There is no Delta table at `{table}`. Materialize the asset that writes it, or correct the path."
         return TableNotFoundError(msg)
+    reason = why(error).rstrip(".")
     msg = f"The Delta table at `{table}` is there, but can't be opened: {reason}. Repair or restore its `_delta_log`."
     return TableStateError(msg)

@@ -116,3 +116,25 @@ def test_an_expired_version_names_the_oldest_left(spark: SparkSession, table: Pa
     with pytest.raises(TableStateError, match=r"Version `1`.*has expired.*oldest version left is `2`"):
         local.scan(copy, version=1)
     assert from_spark(scan(spark, copy)).rows() == [(9, "new")]
+
+
+def test_a_version_without_its_log_has_expired_and_one_with_a_broken_log_has_not(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    path = tmp_path / "t"
+    for number in range(4):
+        pl.DataFrame({"k": [number]}).write_delta(str(path), mode="append")
+        if number == 2:
+            DeltaTable(str(path)).create_checkpoint()
+    logs = [path / "_delta_log" / f"{version:020}.json" for version in range(4)]
+    kept = logs[1].read_text()
+    logs[1].write_text("{broken")
+    with pytest.raises(TableStateError, match=r"is there, but can't be opened: (?!.*has expired)"):
+        scan(spark, path, version=1)
+    logs[1].write_text(kept)
+    assert from_spark(scan(spark, path, version=1)).height == 2
+    logs[0].unlink()
+    logs[1].unlink()
+    with pytest.raises(TableStateError, match=r"Version `1`.*has expired.*oldest version left is `2`"):
+        scan(spark, path, version=1)
+    assert from_spark(scan(spark, path)).height == 4
