@@ -1,7 +1,7 @@
 """Maintenance as a Dagster job: one op per table, listed before anything is removed."""
 
 # Dagster reads the annotations of the functions made here, so they are not postponed.
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,6 +14,7 @@ from fuse_dagster.core.naming import listing
 from fuse_dagster.orchestration.declarations import Declaration, raise_together, read_declaration
 from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
 from fuse_dagster.orchestration.metadata import URI
+from fuse_dagster.orchestration.rejecting import SUFFIX
 from fuse_dagster.tables import MaintenanceReport, Upsert, maintain
 from fuse_dagster.tables.new_files import ROWS_PER_FILE
 
@@ -50,7 +51,8 @@ def maintenance_job(
 
     Histories are clustered by their keys, and so are tables that are upserted. Counts and bytes are metadata of an
     observation of each asset, so they plot on its page. The vacuum is a dry run until the run's config says
-    `vacuum: true`. A table that is not there yet is passed by. An op waits for the pool of its asset's own step.
+    `vacuum: true`. A table that is not there yet is passed by; one with an asset's rejected rows is looked after with
+    it. An op waits for the pool of its asset's own step.
 
     Args:
         assets: Assets that are stored as Delta tables; all assets of each definition.
@@ -116,26 +118,38 @@ def _op(key: dg.AssetKey, declared: Declaration, resource: str, pool: str | None
     def look_after(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
         lake = _lake(context, resource)
         uri = lake.uri(*key.path)
-        try:
-            report = maintain(
-                uri,
-                cluster_by=cluster_by,
-                rows_per_file=config.rows_per_file,
-                retention_hours=config.retention_hours,
-                remove=config.vacuum,
-                dry_run=config.dry_run,
-                storage_options=lake.storage_options() or None,
-            )
-        except TableNotFoundError:
+        report = _maintained(lake, uri, config, cluster_by)
+        if report is None:
             context.log.info("`%s` has no table yet, at `%s`", key.to_user_string(), uri)
             return
-        context.log.info(_sentence(key, report))
+        context.log.info(_sentence(key.to_user_string(), report))
         described = _described(report)
         context.log_event(dg.AssetObservation(asset_key=key, metadata=described))
         context.add_output_metadata(described)
+        aside = _maintained(lake, uri + SUFFIX, config, None) if declared.mode.null_keys == "reject" else None
+        if aside is not None:
+            context.log.info(_sentence(key.to_user_string() + SUFFIX, aside))
 
     assert isinstance(look_after, dg.OpDefinition)
     return look_after
+
+
+def _maintained(
+    lake: Connector, uri: str, config: MaintenanceConfig, cluster_by: Sequence[str] | None
+) -> MaintenanceReport | None:
+    """What was done for a table; None where there is none."""
+    try:
+        return maintain(
+            uri,
+            cluster_by=cluster_by,
+            rows_per_file=config.rows_per_file,
+            retention_hours=config.retention_hours,
+            remove=config.vacuum,
+            dry_run=config.dry_run,
+            storage_options=lake.storage_options() or None,
+        )
+    except TableNotFoundError:
+        return None
 
 
 def _lake(context: dg.OpExecutionContext, resource: str) -> Connector:
@@ -151,8 +165,8 @@ def _lake(context: dg.OpExecutionContext, resource: str) -> Connector:
     raise ConfigError(msg)
 
 
-def _sentence(key: dg.AssetKey, report: MaintenanceReport) -> str:
-    parts = [f"`{key.to_user_string()}`:"]
+def _sentence(name: str, report: MaintenanceReport) -> str:
+    parts = [f"`{name}`:"]
     if report.compaction is not None:
         done = report.compaction
         parts.append(f"{done.files_before} files became {done.files_after}, {done.rows} rows moved;")

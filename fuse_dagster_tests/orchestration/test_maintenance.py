@@ -147,6 +147,20 @@ def test_a_table_that_is_not_there_yet_is_passed_by(lake: Lake) -> None:
     assert set(observed(result)) == {"silver/planes"}
 
 
+def test_the_rows_that_an_asset_rejected_are_looked_after_with_it(lake: Lake) -> None:
+    @delta_table(key=["silver", "sifted"], mode=Upsert(keys=["k"], null_keys="reject"))
+    def sifted() -> pl.DataFrame:
+        return pl.DataFrame({"k": [1]})
+
+    for n in range(4):
+        keys = pl.DataFrame({"k": [n, None]})
+        write(lake.root / "silver/sifted", keys, Upsert(keys=["k"], null_keys="drop"))
+        write(lake.root / "silver/sifted__rejected", keys.tail(1), Append())
+    job = maintenance_job([sifted])
+    assert run(lake, job).success
+    assert files(lake, "silver", "sifted__rejected") == files(lake, "silver", "sifted") == 1
+
+
 @pytest.mark.parametrize("kind", ["tables", "connector"])
 def test_other_resources_that_know_the_lake_do_too(lake: Lake, kind: str) -> None:
     fill(lake, 3)
