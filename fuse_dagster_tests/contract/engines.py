@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from fuse_dagster.core.results import WriteResult
-from fuse_dagster.tables import History, Upsert, WriteMode
+from fuse_dagster.tables import Append, History, Overwrite, Upsert, WriteMode
 
 Batch = tuple[pl.DataFrame, WriteMode]
 Scenario = Callable[[], list[Batch]]
@@ -253,4 +253,26 @@ def an_upsert_of_the_whole_truth() -> list[Batch]:
         (pl.DataFrame({"k": [1, 2, 3], "v": [1, 2, 3]}), mode),
         (pl.DataFrame({"k": [1, 2, 4], "v": [0, 5, 4], "w": ["x", "y", None]}), mode),
         (pl.DataFrame({"k": [9], "v": [1], "w": ["z"]}), mode),
+    ]
+
+
+@scenario
+def rows_without_a_key_are_left_out_by_every_mode() -> list[Batch]:
+    upsert = Upsert(keys=["k", "n"], null_keys="drop")
+    append = Append(once=["k", "n"], null_keys="drop")
+    replacing = Overwrite(replace_keys=["k", "n"], null_keys="drop")
+    whole = replace(upsert, absent="delete", allow_empty=True, max_delete_fraction=None)
+
+    def rows(k: list[str | None], n: list[int | None], v: int) -> pl.DataFrame:
+        return pl.DataFrame({"k": k, "n": n, "v": [v] * len(k)}, schema_overrides={"k": pl.String, "n": pl.Int64})
+
+    unplaced = rows([None, "a"], [1, None], 9).with_columns(new=pl.lit("x"))
+    return [
+        (unplaced, append),
+        (rows(["a", "b", None, "c", "c"], [1, None, 1, 3, 3], 1), upsert),
+        (rows(["a", None, "d"], [1, None, 4], 2), append),
+        (rows(["a", "a"], [1, None], 3), replacing),
+        *((unplaced, mode) for mode in (upsert, replacing, whole)),
+        (unplaced.with_columns(k=pl.lit(None)), upsert),
+        (rows(["a", None], [1, 1], 4), whole),
     ]

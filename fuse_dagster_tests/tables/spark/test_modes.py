@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from fuse_dagster.core.errors import FuseError, PartitionError, SchemaError
 from fuse_dagster.engines.spark.frames import to_spark
-from fuse_dagster.tables import Append, History, Overwrite, Slice, WriteResult, write
+from fuse_dagster.tables import Append, History, Overwrite, Slice, Upsert, WriteResult, write
 from fuse_dagster.tables.slices import Equals, Window
 from fuse_dagster.testing import assert_frames_equal
 
@@ -226,7 +226,8 @@ def test_rows_without_a_key_are_handed_over_before_the_commit(tmp_path: Path, sp
     handed: list[pl.DataFrame] = []
     batch = rows(k=[1, None, 2], v=["a", "b", "c"])
     mode = History(keys=["k"], effective_at=dt.datetime(2024, 1, 1, tzinfo=UTC), null_keys="reject")
-    both(tmp_path, spark, [(batch, mode), (batch, replace(mode, null_keys="drop")), (batch, mode)])
+    dropping = replace(mode, null_keys="drop", allow_empty=True)
+    both(tmp_path, spark, [(batch, mode), (batch, dropping), (batch[1:2], dropping), (batch, mode)])
 
     def refuse(_: pl.DataFrame) -> None:
         raise RuntimeError
@@ -238,6 +239,34 @@ def test_rows_without_a_key_are_handed_over_before_the_commit(tmp_path: Path, sp
     result = write(table, batch, mode, spark=spark, on_rejected=handed.append)
     assert (result.rows_in, result.inserted, result.rejected) == (3, 2, 1)
     assert handed[0].to_dicts() == [{"k": None, "v": "b", "_rejection_reasons": ["null_key"]}]
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [Append(once=["k"]), Overwrite(replace_keys=["k"]), Upsert(keys=["k"])],
+    ids=["append", "overwrite", "upsert"],
+)
+def test_every_mode_hands_the_same_rows_over(
+    mode: Append | Overwrite | Upsert, tmp_path: Path, spark: SparkSession
+) -> None:
+    handed: dict[str, list[pl.DataFrame]] = {"local": [], "spark": []}
+    batch = rows(k=[1, None, 2], v=["a", "b", "c"])
+    rejecting = replace(mode, null_keys="reject")
+    for name, session in (("local", None), ("spark", spark)):
+        for part in (batch[1:2], batch, batch):
+            result = write(tmp_path / name, part, rejecting, spark=session, on_rejected=handed[name].append)
+            assert result.rejected == 1
+            assert (result.version is not None) == (len(handed[name]) == 2)
+    assert len(handed["spark"]) == 3
+    for found, expected in zip(handed["spark"], handed["local"], strict=True):
+        assert_frames_equal(found, expected)
+
+    def refuse(_: pl.DataFrame) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write(tmp_path / "spark", batch.with_columns(k=pl.col("k") + 5), rejecting, spark=spark, on_rejected=refuse)
+    assert DeltaTable(tmp_path / "spark").version() == 0
 
 
 def test_masked_values_stay_out_of_errors(tmp_path: Path, spark: SparkSession) -> None:
