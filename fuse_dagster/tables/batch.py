@@ -109,6 +109,11 @@ def _delta_type(dtype: pl.DataType, column: str) -> pl.DataType:
         return pl.List(_delta_type(_typed(dtype.inner, column), column))
     if isinstance(dtype, pl.Struct):
         return pl.Struct({f.name: _delta_type(_typed(f.dtype, column), column) for f in dtype.fields})
+    if isinstance(dtype, pl.Map):
+        raise SchemaError(
+            f"column `{column}` is {dtype}, and batches hold no maps, whose entries have no order to compare them in; "
+            "give a list of structs of `key` and `value` (in Spark: `map_entries`)"
+        )
     raise SchemaError(
         f"column `{column}` is {dtype}, which Delta has no type for; cast it "
         "(a time or a duration to Int64 or String, an object to String or Struct)"
