@@ -14,6 +14,8 @@ _COMPARABLE = (
     pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Decimal, pl.Binary,
 )  # fmt: skip
 
+_ORDERED = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.String, pl.Date, pl.Datetime, pl.Decimal)
+
 _REMEDY = "Deduplicate in the asset by a rule of your own, or fix the source"
 
 
@@ -41,6 +43,30 @@ def refuse_bad_keys(batch: pl.DataFrame, keys: Sequence[str], *, role: str = "ke
         raise KeyValueError(
             f"{null.height} rows have a null key `{', '.join(keys)}`: {samples(null)}; nothing was written. "
             "Fix the source, or filter these rows out in the asset and say where they go"
+        )
+
+
+def refuse_bad_sequence(batch: pl.DataFrame, name: str) -> None:
+    """Refuse a sequence that does not put rows in order.
+
+    Args:
+        batch: Rows x columns.
+        name: The column that `sequence_by` names.
+
+    Raises:
+        SchemaError: It is missing, or of a type without an exact order.
+        KeyValueError: It is null in some row.
+    """
+    require([name], batch, "sequence_by")
+    if not isinstance(batch.schema[name], _ORDERED):
+        raise SchemaError(
+            f"`sequence_by` `{name}` is {batch.schema[name]}, which has no exact order; cast it to an integer"
+        )
+    null = batch.filter(pl.col(name).is_null())
+    if null.height:
+        raise KeyValueError(
+            f"`sequence_by` `{name}` is null in {null.height} rows: {samples(null)}; nothing was written, because they "
+            "could not be put in order"
         )
 
 

@@ -19,6 +19,7 @@ from fuse_dagster.tables.new_files import ROWS_PER_FILE, write_files
 from fuse_dagster.tables.rows import ROW, Rows
 from fuse_dagster.tables.schema import complete
 from fuse_dagster.tables.view import TableView, open_view
+from fuse_dagster.tables.weaving import woven
 
 SMALL = 250_000
 """Rows below which what is left of a file is written together with others, so that files don't crumble."""
@@ -82,7 +83,7 @@ class Swap:
         places = (others[ROW] - start).cast(pl.Int64)
         masks = zip(self._masks(rows), self._masks(others), strict=True)
         return [
-            _woven(rows.drop(ROW), kept & stay, others.drop(ROW).filter(come), places.filter(come))
+            woven(rows.drop(ROW), kept & stay, others.drop(ROW).filter(come), places.filter(come))
             for stay, come in masks
         ]
 
@@ -191,33 +192,6 @@ def _among(numbers: pl.Series, rows: pl.Series) -> pl.Series:
 
 def _within(numbers: pl.Series) -> pl.Expr:
     return pl.col(ROW).is_between(numbers.first(), numbers.last())
-
-
-def _woven(rows: pl.DataFrame, kept: pl.Series, others: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
-    """Rows that stay and others, each of these behind the row of its place, or instead of it.
-
-    Args:
-        rows: Rows of a file.
-        kept: Which of them stay.
-        others: Rows that come among them.
-        places: Per row of `others`, the position of the row where it belongs.
-    """
-    if others.is_empty():
-        return rows.filter(kept)
-    if not kept.any():
-        return others[places.arg_sort()]
-    number = pl.get_index_type()  # positions in any other type are converted once per column
-    old = pl.int_range(0, rows.height, dtype=number, eager=True)
-    new = pl.int_range(rows.height, rows.height + others.height, dtype=number, eager=True)
-    inside = places.filter(places < rows.height)
-    if len(inside) == inside.n_unique() == len(places) and not kept.gather(places).any():
-        positions = old.scatter(places, new).filter(kept.scatter(places, True))
-    else:
-        stay = old.filter(kept)
-        order = pl.concat([stay.cast(places.dtype), places]).arg_sort()
-        positions = pl.concat([stay, new]).gather(order)
-    # Column by column, because a frame with a copy of all of them costs as much memory again.
-    return pl.DataFrame([pl.concat([rows[n], others[n]], rechunk=True).gather(positions) for n in rows.columns])
 
 
 def _without(height: int, positions: pl.Series) -> pl.Series:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from deltalake import CommitProperties
 
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
-from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, attempts, land
+from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, attempts
 from fuse_dagster.tables.files import FileRows, read_rows
 from fuse_dagster.tables.history.memory import store
 from fuse_dagster.tables.history.memory.manifest import Manifest
 from fuse_dagster.tables.maintaining.history import in_step, is_history
 from fuse_dagster.tables.maintaining.layout import File, Unit, worth_rewriting
+from fuse_dagster.tables.maintaining.merging import merge_small
 from fuse_dagster.tables.maintaining.reports import Compaction
 from fuse_dagster.tables.new_files import ROWS_PER_FILE, write_files
 from fuse_dagster.tables.pruning import has_exact_bounds
@@ -30,7 +30,6 @@ from fuse_dagster.tables.view import TableView, open_view, refuse_unsupported, u
 _FILES_AT_ONCE = 4
 _SAMPLED = 64
 _FEWEST_ROWS = 4
-_DELTA_TARGET = 100 * 1024 * 1024
 
 
 def compact(
@@ -96,7 +95,7 @@ def _compact(view: TableView, cluster_by: Sequence[str] | None, full: int, *, dr
         return _cluster(view, _groups_of_history(manifest, cluster_by), full, manifest=manifest, dry_run=dry_run)
     if cluster_by is None:
         if unkept_promises(view):
-            return _merge_small(view, dry_run=dry_run)
+            return merge_small(view, dry_run=dry_run)
         return _cluster(view, [_Group(())], full, manifest=None, dry_run=dry_run)
     try:
         refuse_unsupported(view)
@@ -248,53 +247,3 @@ def _cuts(rows: FileRows, unit: Unit, group: _Group, parts: int) -> list[Any]:
 
 def _names(group: _Group) -> list[str]:
     return list(dict.fromkeys([group.order[0], *([group.null] if group.null is not None else [])]))
-
-
-def _merge_small(view: TableView, *, dry_run: bool) -> Compaction:
-    """What delta-rs does with tables that may be partitioned, append-only, or have a change feed."""
-    before = view.files()
-    if dry_run:
-        return _estimate(view, before)
-    told: dict[str, Any] = {}
-
-    def optimize(props: CommitProperties) -> None:
-        told.update(view.table.optimize.compact(commit_properties=props))
-
-    since = view.version
-    version = land(view, optimize, alone=False)
-    after = open_view(view.uri, view.storage_options).files() if version != since else before
-    gone, come = _apart(before, after), _apart(after, before)
-    return Compaction(
-        version=version if version != since else None,
-        files_before=before.height,
-        files_after=after.height,
-        files_removed=gone.height,
-        files_added=come.height,
-        bytes_removed=int(gone["size_bytes"].sum()),
-        bytes_added=int(come["size_bytes"].sum()),
-        rows=int(gone["num_records"].sum()),
-    )
-
-
-def _apart(files: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    return files.join(others, on="path", how="anti")
-
-
-def _estimate(view: TableView, files: pl.DataFrame) -> Compaction:
-    """What a compaction by delta-rs would merge: files below the target, where their partition has several."""
-    target = int((view.table.metadata().configuration or {}).get("delta.targetFileSize") or _DELTA_TARGET)
-    small = files.filter(pl.col("size_bytes") < target)
-    columns = [name for name in files.columns if name.startswith("partition.")]
-    groups = small.partition_by(columns) if columns else [small]
-    merged = [group for group in groups if group.height > 1]
-    removed = sum(group.height for group in merged)
-    added = sum(-(-int(group["size_bytes"].sum()) // target) for group in merged)
-    return Compaction(
-        version=None,
-        files_before=files.height,
-        files_after=files.height - removed + added,
-        files_removed=removed,
-        files_added=added,
-        bytes_removed=sum(int(group["size_bytes"].sum()) for group in merged),
-        rows=sum(int(group["num_records"].sum()) for group in merged),
-    )

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fuse_dagster.core.errors import KeyValueError, SchemaError
-from fuse_dagster.tables.keys import collapse, refuse_bad_keys
+from fuse_dagster.tables.keys import collapse, refuse_bad_keys, refuse_bad_sequence
 from fuse_dagster.tables.modes import Upsert
-from fuse_dagster.tables.samples import samples
-from fuse_dagster.tables.schema import require
 
 _DELETED = "__fuse_deleted"
-_ORDERED = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.String, pl.Date, pl.Datetime, pl.Decimal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ def state(batch: pl.DataFrame, typed: pl.DataFrame, mode: Upsert) -> Stated:
     refuse_bad_keys(typed, mode.keys)
     order = [] if mode.sequence_by is None else [mode.sequence_by]
     for name in order:
-        _refuse_bad_sequence(typed, name)
+        refuse_bad_sequence(typed, name)
     rows = typed.with_columns(_deletes(batch, mode).alias(_DELETED))
     values = [name for name in typed.columns if name not in {*mode.keys, *order}]
     if not mode.keeps_deletes:
@@ -68,20 +64,6 @@ def _deletes(batch: pl.DataFrame, mode: Upsert) -> pl.Series:
     if condition is None:
         return pl.Series([False]).new_from_index(0, batch.height)
     return condition.met(batch)
-
-
-def _refuse_bad_sequence(batch: pl.DataFrame, name: str) -> None:
-    require([name], batch, "sequence_by")
-    if not isinstance(batch.schema[name], _ORDERED):
-        raise SchemaError(
-            f"`sequence_by` `{name}` is {batch.schema[name]}, which has no exact order; cast it to an integer"
-        )
-    null = batch.filter(pl.col(name).is_null())
-    if null.height:
-        raise KeyValueError(
-            f"`sequence_by` `{name}` is null in {null.height} rows: {samples(null)}; nothing was written, because they "
-            "could not be put in order"
-        )
 
 
 def _remedy(mode: Upsert) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fuse_dagster.core.errors import KeyValueError, SchemaError, TimeValueError
+from fuse_dagster.core.errors import TimeValueError
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.history.changes.applying import DELETED, SEQUENCE, Columns, Folded, apply_changes, fact_schema
 from fuse_dagster.tables.history.late import without_late
@@ -16,15 +16,12 @@ from fuse_dagster.tables.history.overwriting import unsettled
 from fuse_dagster.tables.history.plan import Outcome, Prepared, candidates, commit, prepare, versions
 from fuse_dagster.tables.history.timeline import AT
 from fuse_dagster.tables.history.times import to_instant, to_instants
-from fuse_dagster.tables.keys import collapse
+from fuse_dagster.tables.keys import collapse, refuse_bad_sequence
 from fuse_dagster.tables.modes import History
 from fuse_dagster.tables.rows import ROW, Rows
-from fuse_dagster.tables.samples import samples
 from fuse_dagster.tables.schema import refuse_missing, require
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.view import TableView
-
-_ORDERED = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.String, pl.Date, pl.Datetime, pl.Decimal)
 
 
 def write_changes(view: TableView, batch: pl.DataFrame, mode: History) -> tuple[Committed | None, Tally]:
@@ -174,17 +171,7 @@ def _sequence(prepared: Prepared) -> pl.Series:
     name, batch = prepared.mode.sequence_by, prepared.batch
     if name is None:
         return pl.Series(SEQUENCE, [None], dtype=pl.Int64).new_from_index(0, batch.height)
-    require([name], batch, "sequence_by")
-    if not isinstance(batch.schema[name], _ORDERED):
-        raise SchemaError(
-            f"`sequence_by` `{name}` is {batch.schema[name]}, which has no exact order; cast it to an integer"
-        )
-    null = batch.filter(pl.col(name).is_null())
-    if null.height:
-        raise KeyValueError(
-            f"`sequence_by` `{name}` is null in {null.height} rows: {samples(null)}; nothing was written, because they "
-            "could not be put in order"
-        )
+    refuse_bad_sequence(batch, name)
     return batch[name].alias(SEQUENCE)
 
 
