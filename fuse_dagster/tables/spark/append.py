@@ -18,7 +18,7 @@ from fuse_dagster.tables.rows import ROW
 from fuse_dagster.tables.schema import reconcile, refuse_widened
 from fuse_dagster.tables.spark.buckets import plan
 from fuse_dagster.tables.spark.commit import SparkTable, save
-from fuse_dagster.tables.spark.fence import fenced
+from fuse_dagster.tables.spark.fence import fenced_write
 from fuse_dagster.tables.spark.staging import Staged, Written, held_rows, markers, shaped, with_types
 from fuse_dagster.tables.spark.worker import OP, REPORT, Bucket, Job, memory_rows
 from fuse_dagster.tables.swapping import Swap
@@ -114,7 +114,7 @@ def _add(table: SparkTable, frame: DataFrame, mode: Append, ticket: Ticket, made
         total = made.tally.inserted
         committed = save(table, frame, mode="error", ticket=ticket, rows_total=total, partition_by=mode.partition_by)
     else:
-        rows = fenced(table, frame) if mode.once_by_key else frame
+        rows = fenced_write(table, frame) if mode.once_by_key else frame
         options = {"mergeSchema": "true"} if made.tally.schema_changes else {}
         committed = save(table, rows, mode="append", ticket=ticket, rows_total=None, options=options)
     return Written(committed, made.tally, made.rows)

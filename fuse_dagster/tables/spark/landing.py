@@ -12,7 +12,7 @@ from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.commit import Committed, Ticket
 from fuse_dagster.tables.spark.buckets import Planned
 from fuse_dagster.tables.spark.commit import SparkTable, merge, save
-from fuse_dagster.tables.spark.fence import fenced
+from fuse_dagster.tables.spark.fence import fenced, fenced_write
 from fuse_dagster.tables.spark.staging import matching, shaped
 from fuse_dagster.tables.spark.worker import DELETE, INSERT, OP
 from fuse_dagster.tables.swapping import refuse_lost_promises
@@ -70,7 +70,7 @@ def land(table: SparkTable, change: Change, ticket: Ticket) -> Committed:
         options = {"overwriteSchema": "true"}
         return save(
             table,
-            fenced(table, whole),
+            fenced_write(table, whole),
             mode="overwrite",
             ticket=ticket,
             rows_total=total,

@@ -16,7 +16,7 @@ from fuse_dagster.tables.schema import reconcile, refuse_widened
 from fuse_dagster.tables.slices import Slice
 from fuse_dagster.tables.spark.commit import SparkTable, save
 from fuse_dagster.tables.spark.comparing import same_rows
-from fuse_dagster.tables.spark.fence import fenced
+from fuse_dagster.tables.spark.fence import fenced_write
 from fuse_dagster.tables.spark.replacing import replace_chosen
 from fuse_dagster.tables.spark.slices import refuse_strays, slice_sql
 from fuse_dagster.tables.spark.staging import Staged, Written, markers, shaped
@@ -60,7 +60,7 @@ def _whole(table: SparkTable, staged: Staged, mode: Overwrite) -> Written:
     layout = [name for name in table.layout if name in typed.columns] if said else []
     committed = save(
         table,
-        fenced(table, frame),
+        fenced_write(table, frame),
         mode="overwrite",
         ticket=Ticket(),
         rows_total=rows,
@@ -93,7 +93,9 @@ def _slice(table: SparkTable, staged: Staged, mode: Overwrite, where: Slice) -> 
     refuse_widened(table.view.uri, change.widened)
     options = {"replaceWhere": predicate, **({"mergeSchema": "true"} if change else {})}
     total = table.view.count_rows() - there + rows
-    committed = save(table, fenced(table, full), mode="overwrite", ticket=Ticket(), rows_total=total, options=options)
+    committed = save(
+        table, fenced_write(table, full), mode="overwrite", ticket=Ticket(), rows_total=total, options=options
+    )
     return Written(committed, Tally(inserted=rows, deleted=there, schema_changes=change.sentences), rows)
 
 

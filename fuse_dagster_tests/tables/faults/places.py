@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -17,6 +17,9 @@ from pyarrow.fs import FileSelector, FileType, PyFileSystem
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.tables import write
 from fuse_dagster_tests.tables.faults.feeds import Feed
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,9 @@ class Place:
     def rows(self, version: int | None = None) -> pl.DataFrame:
         return pl.read_delta(self.uri, version=version, storage_options=self.options or None)
 
-    def apply(self, feed: Feed, number: int) -> WriteResult:
+    def apply(self, feed: Feed, number: int, *, spark: SparkSession | None = None) -> WriteResult:
         frame, mode = feed.batch(number)
-        return write(self.uri, frame, mode, storage_options=self.options)
+        return write(self.uri, frame, mode, storage_options=self.options, spark=spark)
 
     def digests(self) -> dict[str, str]:
         """Every object under the table's address, by path, with a digest of its bytes."""

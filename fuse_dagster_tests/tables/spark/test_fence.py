@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +14,15 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from fuse_dagster.engines.spark.frames import to_spark
-from fuse_dagster.tables import History, Upsert, write
+from fuse_dagster.tables import Append, History, Overwrite, Upsert, write
 from fuse_dagster.tables.commit import APP_ID, LostRaceError, Ticket
 from fuse_dagster.tables.spark.commit import SparkTable, merge, save
-from fuse_dagster.tables.spark.fence import fenced
+from fuse_dagster.tables.spark.fence import fenced, fenced_write
 from fuse_dagster.tables.spark.worker import INSERT, OP
 from fuse_dagster.tables.view import open_view
+from fuse_dagster_tests.tables.faults.feeds import FEEDS
+from fuse_dagster_tests.tables.faults.places import Place, check_whole
+from fuse_dagster_tests.tables.faults.test_concurrency import order_of
 from fuse_dagster_tests.tables.oracle import of_snapshots
 
 if TYPE_CHECKING:
@@ -75,11 +80,40 @@ def test_a_merge_does_not_land_after_a_commit_of_its_transaction(planned: SparkT
 
 
 def test_a_write_of_the_whole_table_does_not_undo_what_came_since(planned: SparkTable) -> None:
-    whole = fenced(planned, planned.read())
+    whole = fenced_write(planned, planned.read())
     write_deltalake(planned.view.uri, pl.DataFrame({"k": [9], "v": ["theirs"]}), mode="append")
     with pytest.raises(LostRaceError):
         save(planned, whole, mode="overwrite", ticket=Ticket(), rows_total=2)
     assert rows(planned) == [(1, "a"), (2, "b"), (9, "theirs")]
+
+
+@pytest.mark.parametrize("options", [{}, {"replaceWhere": "k >= 0"}], ids=["table", "slice"])
+def test_a_write_of_no_rows_does_not_undo_what_came_since(planned: SparkTable, options: dict[str, str]) -> None:
+    nothing = fenced_write(planned, planned.read().filter("k > 99"))
+    write_deltalake(planned.view.uri, pl.DataFrame({"k": [9], "v": ["theirs"]}), mode="append")
+    with pytest.raises(LostRaceError):
+        save(planned, nothing, mode="overwrite", ticket=Ticket(), rows_total=0, options=options)
+    assert rows(planned) == [(1, "a"), (2, "b"), (9, "theirs")]
+    again = SparkTable(planned.session, open_view(planned.view.uri))
+    nothing = fenced_write(again, again.session.createDataFrame([], again.read().schema))
+    save(again, nothing, mode="overwrite", ticket=Ticket(), rows_total=0, options=options)
+    assert rows(again) == []
+
+
+def test_a_write_does_not_undo_columns_that_came_since(planned: SparkTable) -> None:
+    planned.session.sql(f"ALTER TABLE {planned.sql_name} ADD COLUMN note STRING")
+    with pytest.raises(LostRaceError):
+        fenced_write(planned, planned.read())
+
+
+def test_settings_that_came_since_stay(planned: SparkTable) -> None:
+    planned.session.sql(f"ALTER TABLE {planned.sql_name} SET TBLPROPERTIES ('mine' = 'yes')")
+    planned.session.sql(f"ALTER TABLE {planned.sql_name} ADD CONSTRAINT small CHECK (k < 100)")
+    whole = fenced_write(planned, planned.read().selectExpr("*", "k AS new"))
+    options = {"overwriteSchema": "true"}
+    save(planned, whole, mode="overwrite", ticket=Ticket(), rows_total=2, options=options)
+    kept = DeltaTable(planned.view.uri).metadata().configuration
+    assert (kept["mine"], kept["delta.constraints.small"]) == ("yes", "k < 100")
 
 
 def contents(at: int) -> dict[int, int]:
@@ -107,3 +141,63 @@ def test_both_engines_write_one_history_at_once(tmp_path: Path, spark: SparkSess
     assert len(hours) == len(found)
     assert hours == of_snapshots({at: contents(at) for at in range(8)})
     assert DeltaTable(table).version() == 7
+
+
+BY_SPARK, BY_US = range(1, 4), range(4, 10)
+
+
+@pytest.mark.parametrize("name", ["appends", "overwrites"])
+def test_both_engines_write_parts_of_one_table_at_once(tmp_path: Path, spark: SparkSession, name: str) -> None:
+    place, feed = Place(str(tmp_path / "t")), FEEDS[name]
+    place.apply(feed, 0)
+
+    def ours() -> None:
+        for number in BY_US:
+            place.apply(feed, number)
+            time.sleep(0.5)
+
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(ours)
+        for number in BY_SPARK:
+            place.apply(feed, number, spark=spark)
+        done.result()
+    order = order_of(place) if name == "overwrites" else range(10)
+    assert sorted(order) == list(range(10)), "every batch is one commit"
+    assert feed.found(place.rows()) == feed.expected(order)
+    assert place.version() == 9
+    check_whole(place)
+
+
+@pytest.mark.parametrize("spark_replaces", [True, False])
+def test_an_engine_replaces_the_table_while_the_other_appends(
+    tmp_path: Path, spark: SparkSession, spark_replaces: bool
+) -> None:
+    place = Place(str(tmp_path / "t"))
+    replacing = [pl.DataFrame({"n": pl.Series(numbers, dtype=pl.Int64)}) for numbers in ([100], [], [101, 102])]
+    appending = [pl.DataFrame({"n": [number]}) for number in BY_US]
+    write(place.uri, pl.DataFrame({"n": [0]}), Overwrite())
+
+    def replace() -> None:
+        for frame in replacing:
+            write(place.uri, frame, Overwrite(skip_if_unchanged=False), spark=spark if spark_replaces else None)
+            time.sleep(0 if spark_replaces else 1)
+
+    def append() -> None:
+        for frame in appending:
+            write(place.uri, frame, Append(), spark=None if spark_replaces else spark)
+            time.sleep(0.5 if spark_replaces else 0)
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(replace), pool.submit(append)]:
+            done.result()
+    landed: Counter[tuple[int, ...]] = Counter()
+    held = [0]
+    said = {entry["version"]: entry["operationParameters"]["mode"] for entry in place.opened().history()}
+    for version in range(1, place.version() + 1):
+        found = sorted(place.rows(version)["n"])
+        is_append = said[version] == "Append"
+        batch = Counter(found) - Counter(held) if is_append else Counter(found)
+        assert found == sorted([*(held if is_append else []), *batch]), "one batch after the other, in the log's order"
+        landed[tuple(sorted(batch))] += 1
+        held = found
+    assert landed == Counter(tuple(frame["n"]) for frame in [*replacing, *appending])
