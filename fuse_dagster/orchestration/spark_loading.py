@@ -11,7 +11,7 @@ from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.engines.spark.reading import scan
 from fuse_dagster.orchestration.loading import ReadOptions, Source, refuse_unwritten, refuse_without_keys
 from fuse_dagster.orchestration.partitions import dimensions, present_keys, slice_of
-from fuse_dagster.tables.spark.moments import Moment, moment_of
+from fuse_dagster.tables import as_of, current
 from fuse_dagster.tables.spark.slices import slice_sql
 
 if TYPE_CHECKING:
@@ -38,26 +38,29 @@ def read_source_with_spark(session: SparkSession, source: Source, options: ReadO
         ConfigError: The options do not fit the table.
         PartitionNotFoundError: The one partition asked for was never written.
     """
-    frame = scan(session, source.uri, version=options.version, timestamp=options.timestamp)
     if options.as_of is not None:
-        frame = _moment(source, frame, options)
-    elif source.definition is not None and source.declaration.has_slices:
-        frame = _partitions(source, frame, log)
+        frame = _moment(session, source, options)
+    else:
+        frame = scan(session, source.uri, version=options.version, timestamp=options.timestamp)
+        if source.definition is not None and source.declaration.has_slices:
+            frame = _partitions(source, frame, log)
     for name in options.columns or ():
         if name not in frame.columns:
             return scan(session, source.uri, columns=options.columns)  # which says so
     return frame if options.columns is None else frame.select(*map(quoted, options.columns))
 
 
-def _moment(source: Source, frame: DataFrame, options: ReadOptions) -> DataFrame:
+def _moment(session: SparkSession, source: Source, options: ReadOptions) -> DataFrame:
     refuse_without_keys(source, options.unknown_member)
     history, moment = source.declaration.history, options.as_of
-    own: dict[str, Any] = {}
+    asked: dict[str, Any] = {"unknown_member": options.unknown_member}
     if history is not None:
-        own = {"own": history.reserved[:3], "keys": history.keys, "timezone": history.timezone}
-    if moment != "current":
-        own["at"] = to_moment(moment) if isinstance(moment, str) else moment
-    return moment_of(frame, Moment(member=options.unknown_member, **own))
+        own = {name: getattr(history, name) for name in ("valid_from", "valid_to", "is_current")}
+        asked |= {"keys": history.keys, **own}
+    if moment is None or moment == "current":
+        return current(source.uri, spark=session, **asked)
+    instant = to_moment(moment) if isinstance(moment, str) else moment
+    return as_of(source.uri, instant, timezone=history.timezone if history else None, spark=session, **asked)
 
 
 def _partitions(source: Source, frame: DataFrame, log: Logger) -> DataFrame:

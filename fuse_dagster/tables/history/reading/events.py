@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import polars as pl
 
@@ -12,9 +12,48 @@ from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.tables.history.reading.versions import Own, Versions, as_names, called, versions_of
 from fuse_dagster.tables.history.times import to_instant
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
+
+@overload
 def changes(
     table: Versions,
+    start: dt.datetime | dt.date,
+    end: dt.datetime | dt.date | None = ...,
+    *,
+    keys: str | Sequence[str],
+    timezone: str | None = ...,
+    change: str = ...,
+    changed_at: str = ...,
+    valid_from: str = ...,
+    valid_to: str = ...,
+    is_current: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: None = ...,
+) -> pl.LazyFrame: ...
+
+
+@overload
+def changes(
+    table: Versions | DataFrame,
+    start: dt.datetime | dt.date,
+    end: dt.datetime | dt.date | None = ...,
+    *,
+    keys: str | Sequence[str],
+    timezone: str | None = ...,
+    change: str = ...,
+    changed_at: str = ...,
+    valid_from: str = ...,
+    valid_to: str = ...,
+    is_current: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: SparkSession,
+) -> DataFrame: ...
+
+
+def changes(
+    table: Versions | DataFrame,
     start: dt.datetime | dt.date,
     end: dt.datetime | dt.date | None = None,
     *,
@@ -26,7 +65,8 @@ def changes(
     valid_to: str = "valid_to",
     is_current: str = "is_current",
     storage_options: Mapping[str, str] | None = None,
-) -> pl.LazyFrame:
+    spark: SparkSession | None = None,
+) -> pl.LazyFrame | DataFrame:
     """What happened to which key in a span of time: at most one row per key and time.
 
     Versions that touch the span are all that is read, as far as the files' statistics tell them apart.
@@ -43,11 +83,12 @@ def changes(
         valid_from: Column with the start of a version.
         valid_to: Column with its end.
         is_current: Column with the flag.
-        storage_options: As delta-rs takes them.
+        storage_options: As delta-rs takes them; Spark has its own settings.
+        spark: Read through this session rather than on this machine; `table` may then be a Spark DataFrame, too.
 
     Returns:
         `change`, `changed_at` and the business columns, sorted by time and key: the values of the new version, for a
-        `close` those of the version that ended.
+        `close` those of the version that ended. A Spark DataFrame where `spark` is given.
 
     Raises:
         TableNotFoundError: There is no table.
@@ -58,9 +99,14 @@ def changes(
     since, until = to_instant(start, timezone), None if end is None else to_instant(end, timezone)
     if until is not None and until < since:
         raise ConfigError(f"the span ends at `{until.isoformat()}`, before its start `{since.isoformat()}`; swap them")
+    named = {"change": change, "changed_at": changed_at}
+    if spark is not None:
+        from fuse_dagster.tables.spark.reading.events import happened
+
+        return happened(spark, table, since, until, keys=by, own=own, named=named)
     versions = versions_of(table, times=(valid_from, valid_to), keys=by, storage_options=storage_options)
     business = [name for name in versions.collect_schema() if name not in own.names]
-    _refuse_clash({"change": change, "changed_at": changed_at}, business, table)
+    refuse_clash(named, business, called(table))
     # Where one version follows another inside the span, both lie in it, so no neighbour is missed.
     read = versions.select(*business, valid_from, valid_to)
     starts, ends = (read.filter(_inside(time, since, until)) for time in (valid_from, valid_to))
@@ -76,14 +122,39 @@ def changes(
     return pl.concat(told).sort(changed_at, *by)
 
 
+@overload
 def numbered(
     table: Versions,
+    *,
+    keys: str | Sequence[str],
+    name: str = ...,
+    valid_from: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: None = ...,
+) -> pl.LazyFrame: ...
+
+
+@overload
+def numbered(
+    table: Versions | DataFrame,
+    *,
+    keys: str | Sequence[str],
+    name: str = ...,
+    valid_from: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: SparkSession,
+) -> DataFrame: ...
+
+
+def numbered(
+    table: Versions | DataFrame,
     *,
     keys: str | Sequence[str],
     name: str = "version",
     valid_from: str = "valid_from",
     storage_options: Mapping[str, str] | None = None,
-) -> pl.LazyFrame:
+    spark: SparkSession | None = None,
+) -> pl.LazyFrame | DataFrame:
     """All versions, with the number that each has among those of its key.
 
     The number is computed on reading, because a late batch may put a version between two others.
@@ -93,20 +164,47 @@ def numbered(
         keys: Business key.
         name: Name of the column with the number: 1 for a key's earliest version, int64.
         valid_from: Column with the start.
-        storage_options: As delta-rs takes them.
+        storage_options: As delta-rs takes them; Spark has its own settings.
+        spark: Read through this session rather than on this machine; `table` may then be a Spark DataFrame, too.
 
     Returns:
-        The versions in no particular order, with the number as the last column.
+        The versions in no particular order, with the number as the last column. A Spark DataFrame where `spark` is
+        given.
 
     Raises:
         TableNotFoundError: There is no table.
         ConfigError: It has no such columns, or one called `name` already.
     """
     by = as_names(keys, "keys")
+    if spark is not None:
+        from fuse_dagster.tables.spark.reading.events import with_numbers
+
+        return with_numbers(spark, table, keys=by, name=name, valid_from=valid_from)
     versions = versions_of(table, times=(valid_from,), keys=by, storage_options=storage_options)
-    _refuse_clash({"name": name}, versions.collect_schema(), table)
+    refuse_clash({"name": name}, versions.collect_schema(), called(table))
     number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(by, order_by=valid_from)
     return versions.with_columns(number.alias(name))
+
+
+def refuse_clash(given: Mapping[str, str], columns: Iterable[str], called: str) -> None:
+    """Refuse names for columns to add that are there already, or that two of them share.
+
+    Args:
+        given: Parameter to name.
+        columns: Columns that are there.
+        called: What a message calls the history.
+
+    Raises:
+        ConfigError: A name is taken.
+    """
+    taken = {role: name for role, name in given.items() if name in set(columns)}
+    if taken:
+        raise ConfigError(
+            f"{called} has columns {list(taken.values())} of its own; choose other names by "
+            + ", ".join(f"`{role}=`" for role in taken)
+        )
+    if len(set(given.values())) < len(given):
+        raise ConfigError(f"{', '.join(f'`{role}`' for role in given)} must be different names, not {given}")
 
 
 def _inside(column: str, since: dt.datetime, until: dt.datetime | None) -> pl.Expr:
@@ -119,14 +217,3 @@ def _neighbours(
 ) -> pl.LazyFrame:
     """Rows whose `time` is (semi) or is not (anti) what another version of the key has in `meets`."""
     return rows.join(others.select(*by, meets), left_on=[*by, time], right_on=[*by, meets], how=how)
-
-
-def _refuse_clash(given: Mapping[str, str], columns: Iterable[str], table: Versions) -> None:
-    taken = {role: name for role, name in given.items() if name in set(columns)}
-    if taken:
-        raise ConfigError(
-            f"{called(table)} has columns {list(taken.values())} of its own; choose other names by "
-            + ", ".join(f"`{role}=`" for role in taken)
-        )
-    if len(set(given.values())) < len(given):
-        raise ConfigError(f"{', '.join(f'`{role}`' for role in given)} must be different names, not {given}")

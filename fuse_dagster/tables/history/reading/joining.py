@@ -4,29 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import polars as pl
 
-from fuse_dagster.core.errors import ConfigError, InputError
-from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.engines.local.frames import to_polars
-from fuse_dagster.engines.local.reading import choose
-from fuse_dagster.tables.history.reading.searching import Found, ordered, pair_up, search
-from fuse_dagster.tables.history.reading.unknown import Member, member_row, refuse_taken
-from fuse_dagster.tables.history.reading.versions import Own, Versions, as_names, called, versions_of
+from fuse_dagster.tables.history.reading.asking import (
+    BeforeFirst,
+    Question,
+    early_error,
+    fit,
+    matches_of,
+    refuse_unknown,
+    require,
+)
+from fuse_dagster.tables.history.reading.searching import Found, ordered, search
+from fuse_dagster.tables.history.reading.unknown import Member, refuse_taken
+from fuse_dagster.tables.history.reading.versions import Own, Versions, called, versions_of
 from fuse_dagster.tables.history.times import place
-from fuse_dagster.tables.samples import KNOWN, samples
+from fuse_dagster.tables.samples import KNOWN
 
-BeforeFirst = Literal["null", "earliest", "error"]
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Frame = TypeVar("Frame")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PointInTime:
+class PointInTime(Generic[Frame]):
     """Facts with the versions that held at their times, and how many found one.
 
     Attributes:
-        frame: The facts, each once and in their order, with the columns of the history.
+        frame: The facts, each once, with the columns of the history: in their order as a polars frame; in no
+            particular order, and not yet computed, as a Spark DataFrame.
         facts: How many: `matched` + `before_first` + `unmatched`.
         matched: Facts at whose time a version of their key held.
         before_first: Facts before the first version of their key, whatever they were given.
@@ -34,16 +44,56 @@ class PointInTime:
             null key or time.
     """
 
-    frame: pl.DataFrame
+    frame: Frame
     facts: int
     matched: int
     before_first: int
     unmatched: int
 
 
+@overload
 def point_in_time(
     facts: Any,
     history: Versions,
+    *,
+    on: str | Sequence[str] | Mapping[str, str],
+    at: str,
+    before_first: BeforeFirst = ...,
+    timezone: str | None = ...,
+    unknown_member: Member | None = ...,
+    columns: Sequence[str] | None = ...,
+    suffix: str = ...,
+    valid_from: str = ...,
+    valid_to: str = ...,
+    is_current: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: None = ...,
+) -> PointInTime[pl.DataFrame]: ...
+
+
+@overload
+def point_in_time(
+    facts: Any,
+    history: Versions | DataFrame,
+    *,
+    on: str | Sequence[str] | Mapping[str, str],
+    at: str,
+    before_first: BeforeFirst = ...,
+    timezone: str | None = ...,
+    unknown_member: Member | None = ...,
+    columns: Sequence[str] | None = ...,
+    suffix: str = ...,
+    valid_from: str = ...,
+    valid_to: str = ...,
+    is_current: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: SparkSession,
+) -> PointInTime[DataFrame]: ...
+
+
+def point_in_time(
+    facts: Any,
+    history: Versions | DataFrame,
     *,
     on: str | Sequence[str] | Mapping[str, str],
     at: str,
@@ -56,7 +106,8 @@ def point_in_time(
     valid_to: str = "valid_to",
     is_current: str = "is_current",
     storage_options: Mapping[str, str] | None = None,
-) -> PointInTime:
+    spark: SparkSession | None = None,
+) -> PointInTime[pl.DataFrame] | PointInTime[DataFrame]:
     """Give each fact the version that held at its time: one row per fact, never more, never fewer.
 
     Args:
@@ -75,10 +126,13 @@ def point_in_time(
         valid_from: The history's column with the start.
         valid_to: The history's column with the end.
         is_current: The history's column with the flag.
-        storage_options: As delta-rs takes them.
+        storage_options: As delta-rs takes them; Spark has its own settings.
+        spark: Join through this session rather than on this machine; facts and history may then be Spark DataFrames,
+            too. One job checks and counts; the frame is computed when it is used.
 
     Returns:
-        The facts in their order with the history's columns, in memory, and the counts.
+        The facts in their order with the history's columns, in memory, and the counts. With `spark`, the frame is a
+        Spark DataFrame, which has no order.
 
     Raises:
         TableNotFoundError: There is no table.
@@ -100,79 +154,48 @@ def point_in_time(
         >>> joined.frame["name"].to_list(), joined.matched, joined.before_first, joined.unmatched
         ([None, 'a', None], 1, 1, 1)
     """
-    _refuse_unknown(before_first)
-    rows, own, matches = to_polars(facts), Own(valid_from, valid_to, is_current), _matches(on)
-    _require([*matches, at], rows)
-    keys = list(dict.fromkeys(matches.values()))
-    lazy = versions_of(history, times=(valid_from, valid_to), keys=keys, storage_options=storage_options)
-    schema = lazy.collect_schema()
-    names = [name for name in schema if name not in keys] if columns is None else as_names(columns, "columns")
-    choose(lazy, names, of=called(history))
-    renamed = _renamed(rows.columns, names, suffix)
-    pairs = pair_up(matches, rows.schema, schema)
-    times = place(rows, at, timezone, role="at")
-    member = _member(lazy, unknown_member, keys, own)
-    versions = lazy.select({*keys, valid_from, valid_to, *names}).collect()
-    found = search(rows, times, ordered(versions, pairs, own, called=called(history)), pairs)
-    if before_first == "error":
-        _refuse_early(rows.select(*matches, at), versions[valid_from], found)
-    row = found.held.zip_with(~found.early, found.first) if before_first == "earliest" else found.held
+    refuse_unknown(before_first)
+    asked = Question(
+        matches=matches_of(on),
+        at=at,
+        before_first=before_first,
+        timezone=timezone,
+        member=unknown_member,
+        columns=columns,
+        suffix=suffix,
+        own=Own(valid_from, valid_to, is_current),
+    )
+    if spark is not None:
+        from fuse_dagster.tables.spark.reading.joining import join
+
+        return join(spark, facts, history, asked)
+    rows = to_polars(facts)
+    require(asked, rows.columns)
+    lazy = versions_of(history, times=(valid_from, valid_to), keys=asked.keys, storage_options=storage_options)
+    return _join(rows, lazy, asked, called=called(history))
+
+
+def _join(rows: pl.DataFrame, lazy: pl.LazyFrame, asked: Question, *, called: str) -> PointInTime[pl.DataFrame]:
+    fitted = fit(asked, rows.schema, lazy.collect_schema(), called=called)
+    times = place(rows, asked.at, asked.timezone, role="at")
+    if fitted.member is not None and asked.says_the_key:
+        refuse_taken(lazy, fitted.member, asked.keys)
+    names, start = list(fitted.renamed), asked.own.valid_from
+    versions = lazy.select({*asked.keys, start, asked.own.valid_to, *names}).collect()
+    found = search(rows, times, ordered(versions, fitted.pairs, asked.own, called=called), fitted.pairs)
+    if asked.before_first == "error":
+        _refuse_early(rows.select(*asked.matches, asked.at), versions[start], found)
+    row = found.held.zip_with(~found.early, found.first) if asked.before_first == "earliest" else found.held
     values = versions.select(names)
-    if member is not None:
-        row, values = row.fill_null(values.height), pl.concat([values, member.select(names)])
-    given = values.select(pl.all().gather(row)).rename(renamed)
+    if fitted.member is not None:
+        row, values = row.fill_null(values.height), pl.concat([values, fitted.member.select(names)])
+    given = values.select(pl.all().gather(row)).rename(fitted.renamed)
     matched, early = len(found.held) - found.held.null_count(), int(found.early.sum())
     return PointInTime(rows.hstack(given), rows.height, matched, early, rows.height - matched - early)
-
-
-def _refuse_unknown(before_first: str) -> None:
-    if before_first not in get_args(BeforeFirst):
-        valid = ", ".join(f"`{choice}`" for choice in get_args(BeforeFirst))
-        raise ConfigError(f"`before_first` is `{before_first}`; valid: {valid}")
-
-
-def _matches(on: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """The facts' column -> the history's key."""
-    named = dict(on) if isinstance(on, Mapping) else {name: name for name in as_names(on, "on")}
-    as_names(list(named), "on")
-    if len(set(named.values())) < len(named):
-        raise ConfigError(f"`on` matches several columns with one key of the history ({named}); give each key once")
-    return named
-
-
-def _require(columns: Sequence[str], facts: pl.DataFrame) -> None:
-    for name in columns:
-        if name not in facts.columns:
-            raise ConfigError(f"the facts have no column `{name}`. {did_you_mean(name, facts.columns)}")
-
-
-def _renamed(facts: Sequence[str], names: Sequence[str], suffix: str) -> dict[str, str]:
-    """The history's column -> its name beside the facts."""
-    renamed = {name: name + suffix if name in facts else name for name in names}
-    taken = sorted(set(facts) & set(renamed.values()))
-    if taken or len(set(renamed.values())) < len(names):
-        raise ConfigError(
-            f"columns of the history would come twice or under names that the facts have ({taken or list(names)}); "
-            "give another `suffix`, or choose by `columns`"
-        )
-    return renamed
-
-
-def _member(versions: pl.LazyFrame, member: Member | None, keys: Sequence[str], own: Own) -> pl.DataFrame | None:
-    """The unknown member's row; its key does not matter here, but if it is given, then it must be free."""
-    if member is None:
-        return None
-    row = member_row(versions.collect_schema(), member, own)
-    if all(member.get(key) is not None for key in keys):
-        refuse_taken(versions, row, keys)
-    return row
 
 
 def _refuse_early(facts: pl.DataFrame, starts: pl.Series, found: Found) -> None:
     first = starts.gather(found.first).alias(KNOWN + starts.name)
     early = facts.with_columns(first).filter(found.early)
     if early.height:
-        raise InputError(
-            f"{early.height} of {facts.height} facts lie before the first version of their key: {samples(early)}; give "
-            'them nothing by `before_first="null"`, or that version by `before_first="earliest"`'
-        )
+        raise early_error(early, early=early.height, facts=facts.height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, overload
 
 import polars as pl
 
@@ -11,9 +12,44 @@ from fuse_dagster.tables.history.reading.unknown import Member, with_member
 from fuse_dagster.tables.history.reading.versions import Own, Versions, versions_of
 from fuse_dagster.tables.history.times import to_instant
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
+
+@overload
 def as_of(
     table: Versions,
+    moment: dt.datetime | dt.date,
+    *,
+    timezone: str | None = ...,
+    unknown_member: Member | None = ...,
+    keys: str | Sequence[str] | None = ...,
+    valid_from: str = ...,
+    valid_to: str = ...,
+    is_current: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: None = ...,
+) -> pl.LazyFrame: ...
+
+
+@overload
+def as_of(
+    table: Versions | DataFrame,
+    moment: dt.datetime | dt.date,
+    *,
+    timezone: str | None = ...,
+    unknown_member: Member | None = ...,
+    keys: str | Sequence[str] | None = ...,
+    valid_from: str = ...,
+    valid_to: str = ...,
+    is_current: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: SparkSession,
+) -> DataFrame: ...
+
+
+def as_of(
+    table: Versions | DataFrame,
     moment: dt.datetime | dt.date,
     *,
     timezone: str | None = None,
@@ -23,7 +59,8 @@ def as_of(
     valid_to: str = "valid_to",
     is_current: str = "is_current",
     storage_options: Mapping[str, str] | None = None,
-) -> pl.LazyFrame:
+    spark: SparkSession | None = None,
+) -> pl.LazyFrame | DataFrame:
     """The versions that held at a moment: at most one row per key.
 
     Args:
@@ -36,7 +73,11 @@ def as_of(
         valid_from: Column with the start.
         valid_to: Column with the end.
         is_current: Column with the flag.
-        storage_options: As delta-rs takes them.
+        storage_options: As delta-rs takes them; Spark has its own settings.
+        spark: Read through this session rather than on this machine; `table` may then be a Spark DataFrame, too.
+
+    Returns:
+        The versions with all their columns, lazily: as a Spark DataFrame where `spark` is given.
 
     Raises:
         TableNotFoundError: There is no table.
@@ -46,14 +87,46 @@ def as_of(
     """
     instant = to_instant(moment, timezone)
     own = Own(valid_from, valid_to, is_current)
+    if spark is not None:
+        from fuse_dagster.tables.spark.reading.moments import of_moment
+
+        return of_moment(spark, table, at=instant, member=unknown_member, keys=keys, own=own)
     versions = versions_of(table, times=(valid_from, valid_to), storage_options=storage_options)
     start, end = pl.col(valid_from), pl.col(valid_to)
     held = versions.filter((start <= instant) & (end.is_null() | (end > instant)))
     return with_member(held, versions, unknown_member, keys=keys, own=own)
 
 
+@overload
 def current(
     table: Versions,
+    *,
+    unknown_member: Member | None = ...,
+    keys: str | Sequence[str] | None = ...,
+    valid_from: str = ...,
+    valid_to: str = ...,
+    is_current: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: None = ...,
+) -> pl.LazyFrame: ...
+
+
+@overload
+def current(
+    table: Versions | DataFrame,
+    *,
+    unknown_member: Member | None = ...,
+    keys: str | Sequence[str] | None = ...,
+    valid_from: str = ...,
+    valid_to: str = ...,
+    is_current: str = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    spark: SparkSession,
+) -> DataFrame: ...
+
+
+def current(
+    table: Versions | DataFrame,
     *,
     unknown_member: Member | None = None,
     keys: str | Sequence[str] | None = None,
@@ -61,7 +134,8 @@ def current(
     valid_to: str = "valid_to",
     is_current: str = "is_current",
     storage_options: Mapping[str, str] | None = None,
-) -> pl.LazyFrame:
+    spark: SparkSession | None = None,
+) -> pl.LazyFrame | DataFrame:
     """The open versions: one row per key that has not ended.
 
     Args:
@@ -71,7 +145,11 @@ def current(
         valid_from: Column with the start; read for `unknown_member` only.
         valid_to: Column with the end.
         is_current: Column with the flag; read for `unknown_member` only.
-        storage_options: As delta-rs takes them.
+        storage_options: As delta-rs takes them; Spark has its own settings.
+        spark: Read through this session rather than on this machine; `table` may then be a Spark DataFrame, too.
+
+    Returns:
+        The versions with all their columns, lazily: as a Spark DataFrame where `spark` is given.
 
     Raises:
         TableNotFoundError: There is no table.
@@ -79,6 +157,10 @@ def current(
         KeyValueError: The history holds the key of `unknown_member`.
     """
     own = Own(valid_from, valid_to, is_current)
+    if spark is not None:
+        from fuse_dagster.tables.spark.reading.moments import of_moment
+
+        return of_moment(spark, table, at=None, member=unknown_member, keys=keys, own=own)
     versions = versions_of(table, times=(valid_to,), storage_options=storage_options)
     opened = versions.filter(pl.col(valid_to).is_null())
     return with_member(opened, versions, unknown_member, keys=keys, own=own)

@@ -95,12 +95,23 @@ def ordered(versions: pl.DataFrame, pairs: Sequence[Pair], own: Own, *, called: 
     broken = rows.filter(start.is_null() | (end <= start).fill_null(False) | overlaps)
     if broken.height:
         shown = versions[broken[_ROW]].select(*(p.version for p in pairs), own.valid_from, own.valid_to)
-        raise TableStateError(
-            f"{called} is no history to join with: {broken.height} versions have no start, do not end after it, or "
-            f"reach into the next one of their key: {samples(shown)}. Such rows are not written by `write`; repair "
-            "them, or pass a frame with one version at a time"
-        )
+        raise broken_error(shown, called=called, of=broken.height)
     return rows
+
+
+def broken_error(shown: pl.DataFrame, *, called: str, of: int) -> TableStateError:
+    """Say that versions would give a fact more than one row, or none at all.
+
+    Args:
+        shown: Keys and times of some of them.
+        called: What a message calls the history.
+        of: How many there are.
+    """
+    return TableStateError(
+        f"{called} is no history to join with: {of} versions have no start, do not end after it, or "
+        f"reach into the next one of their key: {samples(shown, of=of)}. Such rows are not written by `write`; repair "
+        "them, or pass a frame with one version at a time"
+    )
 
 
 def search(facts: pl.DataFrame, at: pl.Series, versions: pl.DataFrame, pairs: Sequence[Pair]) -> Found:

@@ -43,15 +43,32 @@ def with_member(
     """
     if member is None:
         return part
+    row, names = keyed_member(versions.collect_schema(), member, keys=keys, own=own)
+    refuse_taken(versions, row, names)
+    return pl.concat([part, row.lazy()])
+
+
+def keyed_member(
+    schema: Mapping[str, pl.DataType], member: Member, *, keys: str | Sequence[str] | None, own: Own
+) -> tuple[pl.DataFrame, list[str]]:
+    """The unknown member's row, and the columns of its key.
+
+    Args:
+        schema: The history's columns and types.
+        member: Values by column.
+        keys: Business key.
+        own: The history's own columns.
+
+    Raises:
+        ConfigError: No `keys`, one of them without a value, or see `member_row`.
+    """
     names = [keys] if isinstance(keys, str) else list(keys or ())
     if not names:
         raise ConfigError("`unknown_member` needs `keys`: without them nobody can tell whether its key is taken")
     keyless = [name for name in names if member.get(name) is None]
     if keyless:
         raise ConfigError(f"`unknown_member` has no value for the keys {keyless}; give one that no real key has")
-    row = member_row(versions.collect_schema(), member, own)
-    refuse_taken(versions, row, names)
-    return pl.concat([part, row.lazy()])
+    return member_row(schema, member, own), names
 
 
 def member_row(schema: Mapping[str, pl.DataType], member: Member, own: Own) -> pl.DataFrame:
@@ -85,11 +102,16 @@ def refuse_taken(versions: pl.LazyFrame, row: pl.DataFrame, keys: Sequence[str])
     """
     same = [pl.col(key) == pl.lit(row[key].item(), dtype=row.schema[key]) for key in keys]
     if versions.filter(*same).select(keys).head(1).collect().height:
-        said = ", ".join(f"{key}={row[key].item()!r}" for key in keys)
-        raise KeyValueError(
-            f"the key of `unknown_member` ({said}) is that of a real key in the history, whose facts could not be told "
-            "from those that match nothing; give one that no real key has"
-        )
+        raise taken_error(row, keys)
+
+
+def taken_error(row: pl.DataFrame, keys: Sequence[str]) -> KeyValueError:
+    """Say that the history holds the key of the unknown member."""
+    said = ", ".join(f"{key}={row[key].item()!r}" for key in keys)
+    return KeyValueError(
+        f"the key of `unknown_member` ({said}) is that of a real key in the history, whose facts could not be told "
+        "from those that match nothing; give one that no real key has"
+    )
 
 
 def _column(name: str, value: object, dtype: pl.DataType) -> pl.Series:

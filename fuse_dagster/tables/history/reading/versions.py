@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -12,6 +13,9 @@ from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.local.frames import to_polars
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables.history.times import UTC_MICROS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 Versions = str | Path | pl.LazyFrame | pl.DataFrame
 """A history to read: URI or path of its table, or its versions, read already."""
@@ -32,7 +36,7 @@ class Own:
 
 
 def versions_of(
-    table: Versions,
+    table: Versions | DataFrame,
     *,
     times: Sequence[str],
     keys: Sequence[str] = (),
@@ -55,22 +59,41 @@ def versions_of(
         frame = scan(table, storage_options=storage_options)
     else:
         frame = table if isinstance(table, pl.LazyFrame) else to_polars(table).lazy()
-    schema, name = frame.collect_schema(), called(table)
-    missing = [column for column in times if column not in schema]
-    if missing:
-        raise ConfigError(
-            f"{name} has no columns {missing}, so it is no history; name them, or read it as a plain table"
-        )
-    unknown = [column for column in keys if column not in schema]
-    if unknown:
-        raise ConfigError(f"{name} has no key columns {unknown}; name the columns that the history declares as `keys`")
-    wrong = {column: str(schema[column]) for column in times if not _is_aware(schema[column])}
-    if wrong:
-        raise ConfigError(f"{name} has times that are no timestamps with a zone ({wrong}), so it is no history")
+    schema = frame.collect_schema()
+    refuse_unfit(schema, times=times, keys=keys, called=called(table))
     return frame.with_columns(pl.col(column).cast(UTC_MICROS) for column in times if schema[column] != UTC_MICROS)
 
 
-def called(table: Versions) -> str:
+def refuse_unfit(
+    schema: Mapping[str, pl.DataType], *, times: Sequence[str], keys: Sequence[str] = (), called: str
+) -> None:
+    """Refuse what is no history, or not one of these keys.
+
+    Args:
+        schema: Columns and types.
+        times: Columns with starts and ends that the caller reads.
+        keys: Key columns that the caller reads.
+        called: What a message calls it.
+
+    Raises:
+        ConfigError: It has no such columns, or `times` that are no aware timestamps.
+    """
+    missing = [column for column in times if column not in schema]
+    if missing:
+        raise ConfigError(
+            f"{called} has no columns {missing}, so it is no history; name them, or read it as a plain table"
+        )
+    unknown = [column for column in keys if column not in schema]
+    if unknown:
+        raise ConfigError(
+            f"{called} has no key columns {unknown}; name the columns that the history declares as `keys`"
+        )
+    wrong = {column: str(schema[column]) for column in times if not _is_aware(schema[column])}
+    if wrong:
+        raise ConfigError(f"{called} has times that are no timestamps with a zone ({wrong}), so it is no history")
+
+
+def called(table: Versions | DataFrame) -> str:
     """What a message calls a history."""
     return f"`{table}`" if isinstance(table, str | Path) else "the history"
 
