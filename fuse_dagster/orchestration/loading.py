@@ -174,23 +174,33 @@ def read_source(source: Source, options: ReadOptions, log: Logger) -> pl.LazyFra
 
 
 def _moment_of_history(source: Source, moment: datetime | date | str, member: Mapping[str, Any] | None) -> pl.LazyFrame:
-    history, storage_options = source.declaration.history, source.storage_options or None
-    refuse_without_keys(source, member)
-    columns = ("valid_from", "valid_to", "is_current")
-    named = dict(zip(columns, history.reserved if history else columns, strict=True))
-    keys, zone = (history.keys, history.timezone) if history else (None, None)
+    asked = said_of_history(source, member) | {"storage_options": source.storage_options or None}
+    frame: pl.LazyFrame
     if moment == "current":
-        return current(source.uri, unknown_member=member, keys=keys, storage_options=storage_options, **named)
-    instant = to_moment(moment) if isinstance(moment, str) else moment
-    return as_of(
-        source.uri,
-        instant,
-        timezone=zone,
-        unknown_member=member,
-        keys=keys,
-        storage_options=storage_options,
-        **named,
-    )
+        frame = current(source.uri, **asked)
+    else:
+        instant = to_moment(moment) if isinstance(moment, str) else moment
+        history = source.declaration.history
+        frame = as_of(source.uri, instant, timezone=history.timezone if history else None, **asked)
+    return frame
+
+
+def said_of_history(source: Source, member: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What `as_of` and `current` are told of a table, whichever engine reads it.
+
+    Args:
+        source: The table.
+        member: The unknown member, where it is asked for.
+
+    Raises:
+        ConfigError: It is asked for, and nothing declares the keys.
+    """
+    refuse_without_keys(source, member)
+    history = source.declaration.history
+    if history is None:
+        return {"unknown_member": member}
+    own = {name: getattr(history, name) for name in ("valid_from", "valid_to", "is_current")}
+    return {"unknown_member": member, "keys": history.keys, **own}
 
 
 def _partitions(source: Source, frame: pl.LazyFrame, log: Logger) -> pl.LazyFrame:

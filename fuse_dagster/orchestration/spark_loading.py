@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.local.reading import to_moment
 from fuse_dagster.engines.spark.frames import from_spark
 from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.engines.spark.reading import scan
-from fuse_dagster.orchestration.loading import ReadOptions, Source, refuse_unwritten, refuse_without_keys
+from fuse_dagster.orchestration.loading import ReadOptions, Source, refuse_unwritten, said_of_history
 from fuse_dagster.orchestration.partitions import dimensions, present_keys, slice_of
 from fuse_dagster.tables import as_of, current
 from fuse_dagster.tables.spark.slices import slice_sql
@@ -51,12 +51,8 @@ def read_source_with_spark(session: SparkSession, source: Source, options: ReadO
 
 
 def _moment(session: SparkSession, source: Source, options: ReadOptions) -> DataFrame:
-    refuse_without_keys(source, options.unknown_member)
     history, moment = source.declaration.history, options.as_of
-    asked: dict[str, Any] = {"unknown_member": options.unknown_member}
-    if history is not None:
-        own = {name: getattr(history, name) for name in ("valid_from", "valid_to", "is_current")}
-        asked |= {"keys": history.keys, **own}
+    asked = said_of_history(source, options.unknown_member)
     if moment is None or moment == "current":
         return current(source.uri, spark=session, **asked)
     instant = to_moment(moment) if isinstance(moment, str) else moment

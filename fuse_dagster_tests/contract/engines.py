@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from fuse_dagster.core.errors import TableStateError
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.tables import Append, History, Overwrite, Upsert, WriteMode
 
@@ -58,7 +59,7 @@ def play(table: str, batches: list[Batch], writers: Iterator[Writer]) -> Outcome
     for batch, mode in batches:
         try:
             result = next(writers)(table, batch, mode)
-        except ValueError as error:
+        except (ValueError, TableStateError) as error:
             counts.append(type(error).__name__)
         else:
             counts.append((result.committed, *(getattr(result, name) for name in COUNTS), result.schema_changes))
@@ -253,6 +254,20 @@ def an_upsert_of_the_whole_truth() -> list[Batch]:
         (pl.DataFrame({"k": [1, 2, 3], "v": [1, 2, 3]}), mode),
         (pl.DataFrame({"k": [1, 2, 4], "v": [0, 5, 4], "w": ["x", "y", None]}), mode),
         (pl.DataFrame({"k": [9], "v": [1], "w": ["z"]}), mode),
+    ]
+
+
+@scenario
+def a_whole_truth_over_rows_that_no_key_tells_apart() -> list[Batch]:
+    whole = Upsert(keys=["k"], absent="delete", max_delete_fraction=None)
+    return [
+        (pl.DataFrame({"k": [1, 1, 2, None], "v": [1, 2, 3, 4]}), Append()),
+        (pl.DataFrame({"k": [2], "v": [3]}), whole),
+        (pl.DataFrame({"k": [1, 2], "v": [1, 3]}), whole),
+        (pl.DataFrame({"k": [1], "v": [5]}), Overwrite(replace_keys=["k"])),
+        (pl.DataFrame({"k": [1, 2], "v": [1, 3]}), whole),
+        (pl.DataFrame({"k": [1], "v": [6]}), Overwrite()),
+        (pl.DataFrame({"k": [2], "v": [7]}), whole),
     ]
 
 

@@ -328,6 +328,8 @@ class TestReading:
             valid_from="since",
             valid_to="until",
             is_current="open",
+            durable_key="who",
+            surrogate_key="which",
         )
         def renamed() -> pl.DataFrame:
             return snapshot("20240101")

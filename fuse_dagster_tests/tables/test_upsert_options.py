@@ -254,6 +254,14 @@ def test_a_truncated_truth_deletes_nothing(tmp_path: Path) -> None:
     assert counts(write(tmp_path / "t", frame(), emptied)) == {"closed": 5, "deleted": 5}
 
 
+@pytest.mark.parametrize("keys", [["b", "b"], [None]])
+def test_rows_that_no_key_tells_apart_are_not_deleted_by_absence(tmp_path: Path, keys: list[str | None]) -> None:
+    write(tmp_path / "t", frame(*FIVE[:1], *((key, 1, "x") for key in keys)), Append())
+    with pytest.raises(TableStateError, match=r"1 keys that the batch leaves out stand more than once in"):
+        write(tmp_path / "t", frame(*FIVE[:1]), Upsert(keys="k", absent="delete", max_delete_fraction=None))
+    assert DeltaTable(str(tmp_path / "t")).count() == 1 + len(keys)
+
+
 def test_a_row_that_states_a_delete_is_no_absence(tmp_path: Path) -> None:
     mode = Upsert(keys="k", absent="delete", delete_when="op = 'D'")
     write(tmp_path / "t", frame(*((*row, "I") for row in FIVE)), mode)

@@ -53,7 +53,7 @@ def decide(rows: Rows, stated: Stated, mode: Upsert) -> Decided:
         mode: The declaration.
 
     Raises:
-        TableStateError: A stated key stands more than once in the table.
+        TableStateError: A key that is stated or left out stands more than once in the table, or is null there.
         CorrectionError: A row says something else than the table, with the same sequence.
         ConfigError: `update_when` does not fit the columns.
     """
@@ -88,13 +88,17 @@ def _numbers(rows: Rows, stated: Stated, mode: Upsert) -> pl.Series:
     held = rows.columns(keys)
     met = stated.rows.select(keys).with_row_index(_NEW).join(held, on=keys, how="left", maintain_order="left")
     if met.height > stated.rows.height:
-        doubled = met.filter(met[_NEW].is_duplicated()).unique(keys, maintain_order=True).select(keys)
-        raise TableStateError(
-            f"{doubled.height} keys of the batch stand more than once in `{rows.uri}`: {samples(doubled)}; "
-            "nothing was written, because an upsert replaces the one row of a key. Write these keys once by "
-            f"`Overwrite(replace_keys={keys})`"
-        )
+        _refuse_rows(rows, met.filter(met[_NEW].is_duplicated()).select(keys), "keys of the batch")
     return met[ROW]
+
+
+def _refuse_rows(rows: Rows, found: pl.DataFrame, what: str) -> None:
+    odd = found.unique(maintain_order=True)
+    raise TableStateError(
+        f"{odd.height} {what} stand more than once in `{rows.uri}`, or are null there: {samples(odd)}; nothing was "
+        "written, because an upsert replaces the one row of a key. Write these keys once by "
+        f"`Overwrite(replace_keys={odd.columns})`, or delete the rows"
+    )
 
 
 def _absent(rows: Rows, numbers: pl.Series, mode: Upsert) -> tuple[int, pl.Series]:
@@ -104,8 +108,12 @@ def _absent(rows: Rows, numbers: pl.Series, mode: Upsert) -> tuple[int, pl.Serie
     held = pl.int_range(0, rows.height, dtype=pl.Int64, eager=True).alias(ROW)
     if mode.soft_delete is not None:
         held = held.filter(~rows.columns([mode.soft_delete])[mode.soft_delete].fill_null(False))
-    left_out = held.to_frame().join(numbers.drop_nulls().to_frame(ROW), on=ROW, how="anti", maintain_order="left")
-    return len(held), left_out[ROW]
+    left_out = held.to_frame().join(numbers.drop_nulls().to_frame(ROW), on=ROW, how="anti", maintain_order="left")[ROW]
+    keys = rows.columns(mode.keys).select(mode.keys)[left_out]
+    odd = keys.filter(keys.is_duplicated() | keys.select(pl.any_horizontal(pl.all().is_null())).to_series())
+    if odd.height:
+        _refuse_rows(rows, odd, "keys that the batch leaves out")
+    return len(held), left_out
 
 
 @dataclass(frozen=True, slots=True)
