@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, overload
 
 import polars as pl
 
 from fuse_dagster.core.errors import ConfigError
-from fuse_dagster.tables.history.reading.versions import Own, Versions, as_names, called, versions_of
+from fuse_dagster.tables.history.reading.versions import Own, Versions, as_names, called, refuse_clash, versions_of
 from fuse_dagster.tables.history.times import to_instant
 
 if TYPE_CHECKING:
@@ -184,27 +184,6 @@ def numbered(
     refuse_clash({"name": name}, versions.collect_schema(), called(table))
     number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(by, order_by=valid_from)
     return versions.with_columns(number.alias(name))
-
-
-def refuse_clash(given: Mapping[str, str], columns: Iterable[str], called: str) -> None:
-    """Refuse names for columns to add that are there already, or that two of them share.
-
-    Args:
-        given: Parameter to name.
-        columns: Columns that are there.
-        called: What a message calls the history.
-
-    Raises:
-        ConfigError: A name is taken.
-    """
-    taken = {role: name for role, name in given.items() if name in set(columns)}
-    if taken:
-        raise ConfigError(
-            f"{called} has columns {list(taken.values())} of its own; choose other names by "
-            + ", ".join(f"`{role}=`" for role in taken)
-        )
-    if len(set(given.values())) < len(given):
-        raise ConfigError(f"{', '.join(f'`{role}`' for role in given)} must be different names, not {given}")
 
 
 def _inside(column: str, since: dt.datetime, until: dt.datetime | None) -> pl.Expr:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import polars as pl
 
 from fuse_dagster.engines.local.frames import to_polars
 from fuse_dagster.tables.history.reading.asking import (
     BeforeFirst,
+    PointInTime,
     Question,
     early_error,
     fit,
@@ -26,29 +26,6 @@ from fuse_dagster.tables.samples import KNOWN
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-Frame = TypeVar("Frame")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PointInTime(Generic[Frame]):
-    """Facts with the versions that held at their times, and how many found one.
-
-    Attributes:
-        frame: The facts, each once, with the columns of the history: in their order as a polars frame; in no
-            particular order, and not yet computed, as a Spark DataFrame.
-        facts: How many: `matched` + `before_first` + `unmatched`.
-        matched: Facts at whose time a version of their key held.
-        before_first: Facts before the first version of their key, whatever they were given.
-        unmatched: Facts in a gap or after the end of their key, of a key that the history does not have, or with a
-            null key or time.
-    """
-
-    frame: Frame
-    facts: int
-    matched: int
-    before_first: int
-    unmatched: int
 
 
 @overload

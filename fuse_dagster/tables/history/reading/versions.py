@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,3 +113,24 @@ def as_names(names: str | Sequence[str], role: str) -> list[str]:
 def _is_aware(dtype: pl.DataType) -> bool:
     # A frame made by hand has an end without a type where every version is open.
     return dtype == pl.Null or (isinstance(dtype, pl.Datetime) and dtype.time_zone is not None)
+
+
+def refuse_clash(given: Mapping[str, str], columns: Iterable[str], called: str) -> None:
+    """Refuse names for columns to add that are there already, or that two of them share.
+
+    Args:
+        given: Parameter to name.
+        columns: Columns that are there.
+        called: What a message calls the history.
+
+    Raises:
+        ConfigError: A name is taken.
+    """
+    taken = {role: name for role, name in given.items() if name in set(columns)}
+    if taken:
+        raise ConfigError(
+            f"{called} has columns {list(taken.values())} of its own; choose other names by "
+            + ", ".join(f"`{role}=`" for role in taken)
+        )
+    if len(set(given.values())) < len(given):
+        raise ConfigError(f"{', '.join(f'`{role}`' for role in given)} must be different names, not {given}")

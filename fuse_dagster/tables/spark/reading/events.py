@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.history.memory.manifest import micros
-from fuse_dagster.tables.history.reading.events import refuse_clash
-from fuse_dagster.tables.history.reading.versions import Own, Versions
+from fuse_dagster.tables.history.reading.versions import Own, Versions, refuse_clash
 from fuse_dagster.tables.spark.reading.versions import Opened, by_bytes, opened
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import polars as pl
 from fuse_dagster.core.errors import TimeValueError
 from fuse_dagster.engines.spark.frames import from_spark, to_spark
 from fuse_dagster.engines.spark.names import quoted
-from fuse_dagster.tables.history.reading.asking import Fitted, Question, early_error, fit, require
-from fuse_dagster.tables.history.reading.joining import PointInTime
+from fuse_dagster.tables.history.reading.asking import Fitted, PointInTime, Question, early_error, fit, require
 from fuse_dagster.tables.history.reading.searching import broken_error
 from fuse_dagster.tables.history.reading.versions import Versions
 from fuse_dagster.tables.samples import KNOWN, samples
