@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from deltalake import DeltaTable
 
+from fuse_dagster.connectors.base import CanList
 from fuse_dagster.core.errors import ConfigError, FuseError
 from fuse_dagster.core.naming import listing
 from fuse_dagster.orchestration.batches import held, taken
@@ -91,16 +92,34 @@ def refuse_nested(target: Target, lake: Connector) -> None:
     """Refuse a table inside the folder of another: cleaning up the outer one would delete the files of the inner.
 
     Raises:
-        ConfigError: A prefix of the asset's key is a table.
+        ConfigError: A prefix of the asset's key is a table, or its key is a prefix of one.
     """
+    options = dict(target.storage_options) or None
     for length in range(1, len(target.asset.path)):
         outer = lake.uri(*target.asset.path[:length])
-        if DeltaTable.is_deltatable(outer, storage_options=dict(target.storage_options) or None):
+        if DeltaTable.is_deltatable(outer, storage_options=options):
             msg = (
                 f"`{target.asset.to_user_string()}` would lie at `{target.uri}`, inside the table at `{outer}`; "
                 "cleaning up that one would delete its files. Give one of the assets another key prefix."
             )
             raise ConfigError(msg)
+    if isinstance(lake, CanList) and not DeltaTable.is_deltatable(target.uri, storage_options=options):
+        inner = _first_table(lake, "/".join(target.asset.path))
+        if inner is not None:
+            msg = (
+                f"`{target.asset.to_user_string()}` would lie at `{target.uri}`, around the table `{inner}`; cleaning "
+                "it up would delete the files of that one. Give one of the assets another key prefix."
+            )
+            raise ConfigError(msg)
+
+
+def _first_table(lake: CanList, folder: str) -> str | None:
+    """A table below a folder that is none itself."""
+    for entry in lake.list(folder):
+        name, log, _ = entry.path.partition("/_delta_log/")
+        if log and name != folder:
+            return name
+    return None
 
 
 def write_one(target: Target, frame: object, mode: WriteMode, *, batch: str | None = None) -> WriteResult:

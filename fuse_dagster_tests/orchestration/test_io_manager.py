@@ -352,6 +352,22 @@ def test_a_table_inside_another_is_refused(lake: Lake) -> None:
         lake.run([inner])
 
 
+def test_a_table_around_another_is_refused(lake: Lake) -> None:
+    @dg.asset(key=["a"])
+    def outer() -> pl.DataFrame:
+        return ROWS
+
+    @dg.asset(key=["a", "b"])
+    def inner() -> pl.DataFrame:
+        return ROWS
+
+    for _ in range(2):
+        lake.run([inner])
+    with pytest.raises(StepFailedError, match="around the table `a/b`"):
+        lake.run([outer])
+    assert not (lake.root / "a" / "_delta_log").exists()
+
+
 def test_rows_of_another_partition_are_refused_by_append_and_upsert_too(lake: Lake) -> None:
     from fuse_dagster.tables import Append, Upsert
 
