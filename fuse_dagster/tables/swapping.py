@@ -104,10 +104,10 @@ def only_adding(view: TableView, frame: pl.DataFrame) -> Swap:
     """Rows that come to a table without any that go.
 
     Args:
-        view: The opened table.
+        view: The opened table, or its absence.
         frame: Rows x some of its columns, of its types; the others are null.
     """
-    schema = view.schema()
+    schema = view.schema() or dict(frame.schema)
     nothing = pl.Series(ROW, [], dtype=pl.Int64)
     return Swap(FileRows(view, schema, (), (0,)), nothing, complete(frame, schema), schema)
 
