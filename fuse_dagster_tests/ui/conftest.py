@@ -19,7 +19,7 @@ SHOTS = os.environ.get("FUSE_SCREENSHOTS")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ui(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterDev]:
     """The demo, run and served. Without a browser there is nothing to serve it for."""
     folder = tmp_path_factory.mktemp("demo")
@@ -31,9 +31,12 @@ def ui(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         yield served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium: the system's, else Playwright's own."""
+    """A headless Chromium: the system's, else Playwright's own.
+
+    It ends with the module: Playwright keeps an event loop running in this thread, and Dagster wants one of its own.
+    """
     names = ("chromium", "chromium-browser", "google-chrome")
     system = next((found for name in names if (found := shutil.which(name))), None)
     with sync_playwright() as playwright:
