@@ -12,12 +12,15 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from dagster import ConfigurableResource
 
 from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.secrets.fields import shown
 
 
 class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides itself
     """A place that holds tables: what turns names into URIs, and URIs into something delta-rs can open.
 
     Subclasses set `type` to a literal of their own; it selects the class in YAML and on the command line.
+    Fields with `json_schema_extra={"secret": True}` hold secrets: `repr` masks them, and what is built from
+    them goes through `fuse_dagster.secrets.resolve` when it is asked for.
     """
 
     type: str
@@ -39,6 +42,9 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
     def storage_options(self) -> dict[str, str]:
         """Say what delta-rs needs to reach the storage; nothing by default."""
         return {}
+
+    def __repr_args__(self) -> list[tuple[str | None, object]]:
+        return shown(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

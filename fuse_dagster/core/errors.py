@@ -76,6 +76,14 @@ class OutcomeUnknownError(FuseError, RuntimeError, Terminal):
     """The connection broke during a commit, and the table could not be asked for its outcome: look, then repeat."""
 
 
+class SecretError(FuseError, LookupError, Terminal):
+    """A reference to a secret that its store answers with no value: absent, forbidden or empty."""
+
+
+class SecretStoreError(FuseError, ConnectionError, Transient):
+    """A store of secrets can't be reached, or asks to come back later."""
+
+
 class MissingExtraError(FuseError, ImportError, Terminal):
     """An optional dependency is not installed; the message holds the install line."""
 

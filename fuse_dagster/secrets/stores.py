@@ -1,0 +1,18 @@
+"""The registry that finds a store by the scheme of its references."""
+
+from __future__ import annotations
+
+from fuse_dagster.core.registry import Registry
+from fuse_dagster.secrets.store import Store
+
+BUILTIN = {
+    "env": "fuse_dagster.secrets.env:Env",
+    "file": "fuse_dagster.secrets.file:File",
+}
+
+stores: Registry[Store] = Registry(
+    "fuse_dagster.secrets",
+    Store,  # type: ignore[type-abstract]  # only compared with, never called
+    BUILTIN,
+)
+"""Every store that is installed, by the scheme of its references."""
