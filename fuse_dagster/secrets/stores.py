@@ -8,6 +8,7 @@ from fuse_dagster.secrets.store import Store
 BUILTIN = {
     "env": "fuse_dagster.secrets.env:Env",
     "file": "fuse_dagster.secrets.file:File",
+    "vault": "fuse_dagster.secrets.vault:Vault",
 }
 
 stores: Registry[Store] = Registry(
