@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from typing import Any
 
 MARK = re.compile(r"<!-- table: (\w+) -->")
@@ -37,7 +38,36 @@ def errors() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"connectors": connectors, "errors": errors}
+def verbs() -> str:
+    """All verbs of the command line, with the first sentence of their help."""
+    from typer.main import get_command
+
+    from fuse_dagster.app.cli.program import app
+
+    rows = ["| verb | what it does |", "|---|---|"]
+    rows += [f"| `{name}` | {said} |" for name, said in _verbs("fuse", get_command(app))]
+    return "\n".join(rows)
+
+
+def _verbs(name: str, command: Any) -> Iterator[tuple[str, str]]:
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield name, (command.help or "").split("\n\n")[0].replace("\n", " ")
+        return
+    for word, one in below.items():
+        yield from _verbs(f"{name} {word}", one)
+
+
+def exit_codes() -> str:
+    """Exit codes of the command line, with what each means."""
+    from fuse_dagster.app.cli import exits
+
+    rows = ["| code | kind | what it means |", "|---|---|---|", f"| {exits.OK} | | All went well. |"]
+    rows += [f"| {code} | `{kind}` | {kind.means} |" for kind, code in exits.CODES.items()]
+    return "\n".join([*rows, f"| {exits.INTERRUPTED} | | Stopped by Ctrl-C or at a question. |"])
+
+
+TABLES = {"connectors": connectors, "errors": errors, "exit_codes": exit_codes, "verbs": verbs}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

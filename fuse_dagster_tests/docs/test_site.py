@@ -12,6 +12,7 @@ import pytest
 
 import fuse_dagster
 from fuse_dagster import tables
+from fuse_dagster.app.cli import exits
 from fuse_dagster.connectors import connectors
 from fuse_dagster_tests.docs.pages import PAGES, ROOT, blocks, written
 
@@ -61,3 +62,17 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "site" / "reference" / "tables.html").exists()
+
+
+def test_every_verb_and_exit_code_of_the_command_line_is_listed() -> None:
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        from tables import TABLES  # the hook of the site
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    listed = TABLES["verbs"]()
+    assert "| `fuse tables vacuum` | List the files" in listed
+    page = (PAGES / "command-line.md").read_text(encoding="utf-8")
+    assert "<!-- table: verbs -->" in page
+    assert "<!-- table: exit_codes -->" in page
+    assert all(f"| {code} | `{kind}` |" in TABLES["exit_codes"]() for kind, code in exits.CODES.items())

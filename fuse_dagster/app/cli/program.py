@@ -1,0 +1,60 @@
+"""The program itself: its global options and its groups of verbs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import fuse_dagster
+from fuse_dagster.app.cli import tables
+from fuse_dagster.app.cli.frame import SETTINGS, Root
+from fuse_dagster.app.cli.logs import LogFormat, LogLevel, set_up
+from fuse_dagster.app.cli.output import Output
+
+app = typer.Typer(
+    cls=Root,
+    name="fuse",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=SETTINGS,
+)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer's way to say a flag
+    if value:
+        sys.stdout.write(f"fuse_dagster {fuse_dagster.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def global_options(
+    context: typer.Context,
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Answer with one JSON document: a result or an error.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="How log lines are written to stderr.")] = LogFormat.HUMAN,
+    log_level: Annotated[LogLevel, typer.Option(help="The lowest level that is written.")] = LogLevel.WARNING,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it, and stop.")
+    ] = False,
+) -> None:
+    """Look at Delta tables and histories, care for them, and run the project that writes them.
+
+    Global options may also stand behind the verb. Results go to stdout, all else to stderr.
+    """
+    del version
+    set_up(log_format, log_level)
+    context.obj = Output(as_json=as_json, debug=debug)
+
+
+app.add_typer(tables.app, name="tables")
+
+
+def main() -> None:
+    """Run the command line with the arguments of this process."""
+    app(prog_name="fuse")

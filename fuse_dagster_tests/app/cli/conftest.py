@@ -1,0 +1,71 @@
+"""The command line in this process and in one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from fuse_dagster.app.cli.program import app
+from fuse_dagster_tests.docs.pages import ROOT
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a call of `fuse` came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Its stdout, which has to be one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def result(self) -> Any:
+        """The result in its envelope."""
+        assert self.document["ok"], self.document
+        return self.document["result"]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error in its envelope."""
+        assert not self.document["ok"], self.document
+        return self.document["error"]
+
+
+Fuse = Callable[..., Said]
+
+
+@pytest.fixture
+def fuse() -> Fuse:
+    """Run `fuse` in this process."""
+
+    def run(*words: object, program: Any = app) -> Said:
+        done = CliRunner().invoke(program, [str(word) for word in words], prog_name="fuse")
+        return Said(done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def fuse_process() -> Fuse:
+    """Run `fuse` as a process of its own."""
+
+    def run(*words: object, cwd: Path | None = None, **variables: str) -> Said:
+        command = [sys.executable, "-m", "fuse_dagster.app.cli", *map(str, words)]
+        env = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+        done = subprocess.run(command, cwd=cwd or ROOT, env=env, capture_output=True, text=True, check=False)
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    return run
