@@ -53,13 +53,19 @@ def frame_of(frame: pl.DataFrame) -> dict[str, Any]:
 
 def schema_of(schema: Mapping[str, Any]) -> list[dict[str, str]]:
     """Names and types of columns."""
-    return [{"name": name, "type": str(dtype)} for name, dtype in schema.items()]
+    return [{"name": name, "type": type_name(dtype)} for name, dtype in schema.items()]
+
+
+def type_name(dtype: Any) -> str:
+    """A polars type in few words."""
+    zone = getattr(dtype, "time_zone", None)
+    return str(dtype) if zone is None else f"Datetime({dtype.time_unit}, {zone})"
 
 
 def read(value: Any) -> str:
     """A value as a person reads it in a cell: one line, and no sign that a terminal would obey."""
-    if value is None:
-        return NULL
+    if value is None or isinstance(value, bool):
+        return {None: NULL, True: "true", False: "false"}[value]
     if isinstance(value, dt.datetime):
         return value.isoformat(sep=" ")
     text = str(plain(value)) if isinstance(value, bytes) else str(value)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fuse_dagster.app.envelope import accepted, message
 from fuse_dagster.app.hiding import hidden
-from fuse_dagster.app.values import plain, read
+from fuse_dagster.app.values import plain, read, type_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -107,13 +107,13 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
 
 
 def frame_table(frame: pl.DataFrame) -> list[RenderableType]:
-    """The rows of a frame; on a terminal the columns that fit, and a line that names the others."""
-    room = console_for(sys.stdout).width
-    fitting = max(1, room // _NARROWEST) if sys.stdout.isatty() else frame.width
+    """The rows of a frame below names and types; on a terminal those that fit, and a line that names the others."""
+    fitting = max(1, console_for(sys.stdout).width // _NARROWEST) if sys.stdout.isatty() else frame.width
     names = frame.columns[:fitting]
-    found: list[RenderableType] = [table(names, frame.select(names).iter_rows())]
+    headings = [f"{read(name)}\n{type_name(frame.schema[name])}" for name in names]
+    found: list[RenderableType] = [table(headings, frame.select(names).iter_rows())]
     if len(names) < frame.width:
-        rest = ", ".join(frame.columns[fitting:])
+        rest = ", ".join(f"{read(name)} ({type_name(frame.schema[name])})" for name in frame.columns[fitting:])
         found.append(f"{frame.width - len(names)} more columns: {rest}. Choose by `--columns`.")
     return found
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import fuse_dagster
-from fuse_dagster.app.cli import tables
+from fuse_dagster.app.cli import read, tables
 from fuse_dagster.app.cli.frame import SETTINGS, Root
 from fuse_dagster.app.cli.logs import LogFormat, LogLevel, set_up
 from fuse_dagster.app.cli.output import Output
@@ -52,6 +52,7 @@ def global_options(
     context.obj = Output(as_json=as_json, debug=debug)
 
 
+app.command(epilog=read.EXAMPLES)(read.read)
 app.add_typer(tables.app, name="tables")
 
 
