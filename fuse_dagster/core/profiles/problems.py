@@ -65,6 +65,10 @@ class Problems:
         """Add one where there is no node."""
         self._found.append(Problem(path, line, text))
 
+    def at(self, path: str) -> bool:
+        """Say whether there is one at a path already."""
+        return any(one.path == path for one in self._found)
+
     def raise_any(self) -> None:
         """Say all of them.
 
