@@ -30,6 +30,7 @@ class Kind(StrEnum):
     STATE = "state"
     OUTCOME_UNKNOWN = "outcome_unknown"
     MISSING_EXTRA = "missing_extra"
+    STORE = "store"
     SECRET = "secret"  # noqa: S105 - the name of a kind
 
     @property
@@ -48,6 +49,7 @@ _MEANS = {
     Kind.STATE: "The table is there, but not safe to use: damaged, or its memory out of step.",
     Kind.OUTCOME_UNKNOWN: "The connection broke during a commit: look whether it landed before trying again.",
     Kind.MISSING_EXTRA: "An optional package or Java is not installed; the message holds the install line.",
+    Kind.STORE: "The place where the files lie refuses: wrong credentials or settings, no permission, or no room.",
     Kind.SECRET: "A reference to a secret has no value: absent, forbidden or empty. The message says what to check.",
 }
 
@@ -57,6 +59,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], Kind], ...] = (
     (OutcomeUnknownError, Kind.OUTCOME_UNKNOWN),
     (Transient, Kind.TRANSIENT),
     ((FileNotFoundError, PartitionNotFoundError), Kind.NOT_FOUND),
+    (OSError, Kind.STORE),
     (SecretError, Kind.SECRET),
     (InputError, Kind.INPUT),
     (ConfigError, Kind.CONFIG),

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.engines.local.reading import to_moment
 from fuse_dagster.tables import History
 from fuse_dagster.tables.commit import APP_ID
 from fuse_dagster.tables.history.memory.inspecting import open_history
 from fuse_dagster.tables.history.memory.store import read_manifest
+from fuse_dagster.tables.history.times import to_instant
 from fuse_dagster.tables.maintaining.history import is_history
 from fuse_dagster.tables.view import open_view
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Names of the columns that a history adds."""
+    """Names of the columns that a history adds, and the zone that its dates are read in."""
 
     valid_from: str = "valid_from"
     valid_to: str = "valid_to"
     is_current: str = "is_current"
+    timezone: str | None = None
+
+
+def moment_in(text: str, timezone: str | None) -> dt.datetime:
+    """A point in time as somebody writes it.
+
+    Args:
+        text: A date, or a time with or without a zone, in ISO 8601.
+        timezone: The zone of a history: dates and naive times are read in it. None: dates are midnight UTC.
+
+    Raises:
+        ConfigError: It is none, or a naive time and there is no zone.
+        TimeValueError: A wall time that the zone skips or repeats.
+    """
+    try:
+        value = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return to_moment(text)  # which says what is valid
+    return to_moment(text) if timezone is None else to_instant(value, timezone)
 
 
 def declared(table: str, storage_options: Mapping[str, str]) -> History:
@@ -44,7 +66,7 @@ def declared(table: str, storage_options: Mapping[str, str]) -> History:
 
 
 def times_of(table: str, storage_options: Mapping[str, str]) -> Times:
-    """Names of a history's own columns.
+    """Names of a history's own columns, and its zone.
 
     Raises:
         ConfigError: The table is no history.
@@ -59,4 +81,4 @@ def times_of(table: str, storage_options: Mapping[str, str]) -> Times:
         )
         raise ConfigError(msg)
     mode = declared(table, storage_options)
-    return Times(mode.valid_from, mode.valid_to, mode.is_current)
+    return Times(mode.valid_from, mode.valid_to, mode.is_current, mode.timezone)

@@ -10,17 +10,15 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from fuse_dagster.app.formats import Format, guess, scan_files
-from fuse_dagster.app.histories import times_of
+from fuse_dagster.app.histories import moment_in, times_of
 from fuse_dagster.app.looking import NotThereError
+from fuse_dagster.app.narrowing import NAME
 from fuse_dagster.core.errors import ConfigError, FuseError, InputError, first_line
 from fuse_dagster.engines.local.frames import quoted
-from fuse_dagster.engines.local.reading import choose, open_table, scan_opened, to_moment
+from fuse_dagster.engines.local.reading import choose, open_table, scan_opened
 from fuse_dagster.engines.local.sql import query
 from fuse_dagster.tables.history.reading import as_of
 from fuse_dagster.tables.view import TableView, is_local, normal_uri
-
-NAME = "data"
-"""What the rows are called in SQL."""
 
 _CHEAP = 64 * 2**20  # bytes of text that are quick to count
 
@@ -171,7 +169,7 @@ def _as_of(view: TableView, moment: str) -> pl.LazyFrame:
     own = times_of(view.uri, view.storage_options)
     return as_of(
         scan_opened(view.table),
-        to_moment(moment),
+        moment_in(moment, own.timezone),
         valid_from=own.valid_from,
         valid_to=own.valid_to,
         is_current=own.is_current,

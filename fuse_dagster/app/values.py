@@ -86,5 +86,15 @@ def size(number: int) -> str:
     return f"{number} B" if units[0] == "B" else f"{amount:.1f} {units[0]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    Examples:
+        >>> counted(1, "row"), counted(1200, "row")
+        ('1 row', '1,200 rows')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def _escaped(sign: str) -> str:
     return sign.encode("unicode_escape").decode()

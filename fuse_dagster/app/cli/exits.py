@@ -20,5 +20,6 @@ CODES: Final = {
     Kind.OUTCOME_UNKNOWN: 8,
     Kind.MISSING_EXTRA: 9,
     Kind.SECRET: 10,
+    Kind.STORE: 11,
 }
 """Kind of error -> exit code."""

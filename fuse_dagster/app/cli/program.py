@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import fuse_dagster
-from fuse_dagster.app.cli import read, tables
+from fuse_dagster.app.cli import care, history, read, tables
 from fuse_dagster.app.cli.frame import SETTINGS, Root
 from fuse_dagster.app.cli.logs import LogFormat, LogLevel, set_up
 from fuse_dagster.app.cli.output import Output
@@ -54,6 +54,9 @@ def global_options(
 
 app.command(epilog=read.EXAMPLES)(read.read)
 app.add_typer(tables.app, name="tables")
+app.add_typer(history.app, name="history")
+history.app.command(epilog=care.ADOPT_EXAMPLES)(care.adopt)
+history.app.command(epilog=care.REBUILD_EXAMPLES)(care.rebuild)
 
 
 def main() -> None:

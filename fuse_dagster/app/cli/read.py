@@ -10,7 +10,7 @@ import typer
 from fuse_dagster.app.cli.frame import examples, output
 from fuse_dagster.app.cli.output import frame_table
 from fuse_dagster.app.cli.places import place
-from fuse_dagster.app.values import frame_of
+from fuse_dagster.app.values import counted, frame_of
 
 if TYPE_CHECKING:
     from fuse_dagster.app.previewing import Preview
@@ -87,6 +87,6 @@ def read(
 def _summary(found: Preview) -> str:
     of = str(found.format) if found.version is None else f"{found.format}, version {found.version}"
     if found.is_all:
-        return f"{found.rows.height:,} rows, all there are ({of})."
+        return f"{counted(found.rows.height, 'row')}, all there are ({of})."
     total = "more, not counted (`--count` does)" if found.rows_total is None else f"{found.rows_total:,}"
-    return f"First {found.rows.height:,} rows of {total} ({of})."
+    return f"First {counted(found.rows.height, 'row')} of {total} ({of})."

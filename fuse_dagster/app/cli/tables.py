@@ -10,7 +10,7 @@ from fuse_dagster.app.cli.frame import examples, group, output
 from fuse_dagster.app.cli.output import facts, table
 from fuse_dagster.app.cli.places import Table, Tables, place
 from fuse_dagster.app.cli.progress import steps
-from fuse_dagster.app.values import size
+from fuse_dagster.app.values import counted, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -160,7 +160,7 @@ def vacuum(
         report = run(where.uri, retention_hours=retention_hours, dry_run=not yes, storage_options=where.options)
         done.append((address, report))
     files = [(address, name) for address, report in done for name in (*report.files, *report.memory_files)]
-    total = f"{len(files)} files, {size(sum(report.bytes for _, report in done))}"
+    total = f"{counted(len(files), 'file')}, {size(sum(report.bytes for _, report in done))}"
     shown: list[RenderableType] = [table(["table", "file"], files)] if files and not yes else []
     shown.append(f"Removed {total}." if yes else f"Would remove {total}. Nothing was removed; add `--yes` to do it.")
     output(context).answer([{"table": address, "report": report} for address, report in done], *shown)

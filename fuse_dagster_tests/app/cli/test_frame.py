@@ -35,7 +35,7 @@ def failing() -> typer.Typer:
     @program.command()
     def fail(name: str) -> None:
         logging.getLogger("a.b").warning("about to fail with sig=%s", CANARY)
-        raised = {**vars(errors), "KeyError": KeyError, "KeyboardInterrupt": KeyboardInterrupt}
+        raised = vars(errors) | {one.__name__: one for one in (KeyError, KeyboardInterrupt, PermissionError)}
         raise raised[name](f"no good: account_key={CANARY}")
 
     @program.command()
@@ -57,6 +57,9 @@ def failing() -> typer.Typer:
         ("TableStateError", Kind.STATE),
         ("OutcomeUnknownError", Kind.OUTCOME_UNKNOWN),
         ("MissingExtraError", Kind.MISSING_EXTRA),
+        ("SecretError", Kind.SECRET),
+        ("SecretStoreError", Kind.TRANSIENT),
+        ("PermissionError", Kind.STORE),
     ],
 )
 def test_a_kind_of_error_has_an_exit_code_of_its_own(fuse: Fuse, failing: typer.Typer, name: str, kind: Kind) -> None:

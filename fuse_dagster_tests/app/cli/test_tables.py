@@ -92,7 +92,7 @@ def test_a_vacuum_removes_nothing_unless_told(fuse: Fuse, lake: Path) -> None:
     assert "Nothing was removed; add `--yes`" in said.out
     assert listed["report"]["files"][0] in said.out
     assert len(list(address.glob("*.parquet"))) == 2
-    assert "Removed 1 files" in fuse("tables", "vacuum", address, "--yes").out
+    assert "Removed 1 file," in fuse("tables", "vacuum", address, "--yes").out
     assert len(list(address.glob("*.parquet"))) == 1
 
 
