@@ -76,7 +76,7 @@ class Resolver:
 
     def use(self, store: Store) -> None:
         """See the function `use`."""
-        scheme = next((name for name in self._registry.names if self._registry.load(name) is type(store)), None)
+        scheme = next((name for name in self._registry.names if isinstance(store, self._registry.load(name))), None)
         if scheme is None:
             msg = f"`{type(store).__name__}` is no registered store. Valid: {listing(self._registry.names)}."
             raise ConfigError(msg)
