@@ -76,6 +76,14 @@ class OutcomeUnknownError(FuseError, RuntimeError, Terminal):
     """The connection broke during a commit, and the table could not be asked for its outcome: look, then repeat."""
 
 
+class StoreError(FuseError, OSError, Terminal):
+    """A store of files refuses what was asked: wrong credentials or settings, or a bucket that is not there."""
+
+
+class StoreUnavailableError(FuseError, ConnectionError, Transient):
+    """A store of files can't be reached, does not answer in time, or asks to come back later."""
+
+
 class SecretError(FuseError, LookupError, Terminal):
     """A reference to a secret that its store answers with no value: absent, forbidden or empty."""
 

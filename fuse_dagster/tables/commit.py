@@ -18,6 +18,7 @@ from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import DeltaError
 
 from fuse_dagster.core.errors import ConflictError, OutcomeUnknownError, TableStateError, first_line
+from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.tables.view import TableView, open_view
 
 APP_ID = "fuse_dagster"
@@ -117,6 +118,7 @@ def land(
     Raises:
         LostRaceError: It did not land because the table had changed.
         TableStateError: It failed for another reason; nothing was written.
+        StoreError, StoreUnavailableError: The store is the reason; nothing was written.
         OutcomeUnknownError: It failed and the log could not be read.
     """
     ticket, before = ticket or Ticket(), view.version  # delta-rs' own writer moves the opened table on
@@ -136,7 +138,7 @@ def land(
             return landed
         if newest > before:
             raise LostRaceError from error
-        raise TableStateError(
+        raise store_error(error, view.uri) or TableStateError(
             f"writing to `{view.uri}` failed, and nothing was written: {first_line(error)}"
         ) from error
     if alone or view.version > before:

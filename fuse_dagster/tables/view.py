@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 from polars.exceptions import PolarsError
 
 from fuse_dagster.core.errors import ConfigError, FuseError, TableNotFoundError, TableStateError, first_line
+from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.engines.local.reading import open_table, scan_opened
 
 # A writer that swaps files by hand must keep these promises itself, so it only meets tables that ask for no others.
@@ -38,7 +39,7 @@ class TableView:
     """
 
     uri: str
-    storage_options: Mapping[str, str]
+    storage_options: Mapping[str, str] = field(repr=False)
     delta: DeltaTable | None
     before_commit: Callable[[], None] | None = None
 
@@ -130,14 +131,15 @@ def writing(uri: str) -> Iterator[None]:
     """Files beside a table, before the commit that names them: what goes wrong here leaves the table as it was.
 
     Raises:
-        TableStateError: The store takes no more, is gone, or does not let this process write.
+        TableStateError: The disk takes no more, is gone, or does not let this process write.
+        StoreError, StoreUnavailableError: The object store refuses, or does not answer.
     """
     try:
         yield
     except (OSError, PolarsError) as error:
         if isinstance(error, FuseError):
             raise
-        raise TableStateError(
+        raise store_error(error, uri) or TableStateError(
             f"`{uri}` cannot be written: {first_line(error)}. Nothing was committed, and the table is as it was; make "
             "room for it, or let this process write there, then run again"
         ) from error

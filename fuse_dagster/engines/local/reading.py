@@ -12,8 +12,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from deltalake.exceptions import TableNotFoundError as NoSuchTable
 
-from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError, first_line
+from fuse_dagster.core.errors import ConfigError, FuseError, TableNotFoundError, TableStateError, first_line
 from fuse_dagster.core.naming import did_you_mean
+from fuse_dagster.core.store_failures import store_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,9 +83,9 @@ def choose(frame: pl.LazyFrame, columns: Sequence[str] | None, *, of: str) -> pl
 
 def scan_opened(table: DeltaTable) -> pl.LazyFrame:
     """Read an opened table lazily, at the version it was opened at."""
-    # polars takes the quoted paths that delta-rs gives for local folders with spaces or accents literally, and a
-    # folder named `a=b` as a partition. Arrow's reader does neither, but it knows no deletion vectors.
-    quoted = table.table_uri.startswith("file://") and bool(set(table.table_uri) & {"%", "="})
+    # polars takes the quoted paths that delta-rs gives for folders with spaces or accents literally, and a folder
+    # named `a=b` as a partition. Arrow's reader does neither, but it knows no deletion vectors.
+    quoted = bool(set(table.table_uri) & {"%", "="})
     return pl.scan_delta(table, use_pyarrow=quoted)
 
 
@@ -109,6 +110,8 @@ def open_table(
     Raises:
         TableNotFoundError: There is no Delta table at `table`.
         TableStateError: It is there, but can't be opened, or the version asked for has expired.
+        StoreError: The store refuses: credentials, a bucket that is not there.
+        StoreUnavailableError: The store can't be reached.
         ConfigError: A version that does not exist yet, a naive timestamp, or both given.
     """
     if version is not None and timestamp is not None:
@@ -208,7 +211,7 @@ def _oldest_readable(newest: DeltaTable, table: str | Path, options: dict[str, s
     return versions[low]
 
 
-def _absent(table: str | Path, error: Exception) -> TableNotFoundError | TableStateError:
+def _absent(table: str | Path, error: Exception) -> FuseError:
     # A log folder whose commits are gone reads as "no table"; writing there would orphan the data beside it.
     log = Path(str(table).removeprefix("file://")) / "_delta_log"
     if log.is_dir():
@@ -217,7 +220,10 @@ def _absent(table: str | Path, error: Exception) -> TableNotFoundError | TableSt
     return TableNotFoundError(msg)
 
 
-def _damaged(table: str | Path, error: Exception) -> TableStateError:
+def _damaged(table: str | Path, error: Exception) -> FuseError:
+    refused = store_error(error, str(table))
+    if refused is not None:
+        return refused
     reason = first_line(error)
     msg = f"The Delta table at `{table}` is there, but can't be opened: {reason}. Repair or restore its `_delta_log`."
     return TableStateError(msg)
