@@ -67,7 +67,25 @@ def exit_codes() -> str:
     return "\n".join([*rows, f"| {exits.INTERRUPTED} | | Stopped by Ctrl-C or at a question. |"])
 
 
-TABLES = {"connectors": connectors, "errors": errors, "exit_codes": exit_codes, "verbs": verbs}
+def storage() -> str:
+    """What each connector can do, and what has to be installed for it."""
+    from importlib.metadata import metadata
+
+    from fuse_dagster.connectors import base
+    from fuse_dagster.connectors import connectors as registry
+
+    extras = metadata("fuse-dagster").get_all("Provides-Extra") or []
+    deeds = {"list": base.CanList, "read": base.CanRead, "write": base.CanWrite, "delete": base.CanDelete}
+    rows = ["| `type` | class | install | tables | files |", "|---|---|---|---|---|"]
+    for name in registry.names:
+        connector = registry.load(name)
+        install = f"`fuse-dagster[{name}]`" if name in extras else "`fuse-dagster`"
+        can = ", ".join(deed for deed, protocol in deeds.items() if issubclass(connector, protocol))
+        rows.append(f"| `{name}` | [`{connector.__name__}`](reference/connectors.md) | {install} | yes | {can} |")
+    return "\n".join(rows)
+
+
+TABLES = {"connectors": connectors, "storage": storage, "errors": errors, "exit_codes": exit_codes, "verbs": verbs}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

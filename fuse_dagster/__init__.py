@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fuse_dagster.connectors.base import Connector
     from fuse_dagster.connectors.local import Local
+    from fuse_dagster.connectors.s3 import S3
     from fuse_dagster.core.columns import Column
     from fuse_dagster.orchestration.assets import delta_table, history_table
     from fuse_dagster.orchestration.checks import history_checks, table_checks
@@ -30,6 +31,7 @@ _WHERE = {
     "DeltaTables": "orchestration.io_manager",
     "Local": "connectors.local",
     "Rule": "quality.rules",
+    "S3": "connectors.s3",
     "SparkResource": "orchestration.spark",
     "delta_table": "orchestration.assets",
     "history_checks": "orchestration.checks",
@@ -41,6 +43,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "S3",
     "Column",
     "Connector",
     "DeltaIOManager",

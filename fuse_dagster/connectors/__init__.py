@@ -11,6 +11,7 @@ from fuse_dagster.core.registry import Registry
 
 BUILTIN = {
     "local": "fuse_dagster.connectors.local:Local",
+    "s3": "fuse_dagster.connectors.s3:S3",
 }
 
 connectors: Registry[Connector] = Registry(

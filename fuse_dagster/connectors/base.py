@@ -4,13 +4,15 @@ A connector is a Dagster resource. Code asks what it can do (`isinstance(lake, C
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from dagster import ConfigurableResource
+from pydantic import ValidationError
 
+from fuse_dagster.connectors.declaring import Problem, refuse, with_defaults, wrong_names, wrong_values
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.secrets.fields import shown
 
@@ -21,9 +23,22 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
     Subclasses set `type` to a literal of their own; it selects the class in YAML and on the command line.
     Fields with `json_schema_extra={"secret": True}` hold secrets: `repr` masks them, and what is built from
     them goes through `fuse_dagster.secrets.resolve` when it is asked for.
+
+    Raises:
+        ConfigError: Unknown fields, values of a wrong type, or fields that don't go together: all of them at once.
     """
 
     type: str
+
+    def __init__(self, **data: Any) -> None:
+        kind = type(self)
+        found = wrong_names(kind, data)
+        known = {name: value for name, value in data.items() if name in kind.model_fields}
+        try:
+            super().__init__(**known)
+        except ValidationError as error:
+            found += wrong_values(error, known)
+        refuse(kind, [*found, *kind.problems(with_defaults(kind, known, found))])
 
     @abstractmethod
     def uri(self, *parts: str) -> str:
@@ -42,6 +57,23 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
     def storage_options(self) -> dict[str, str]:
         """Say what delta-rs needs to reach the storage; nothing by default."""
         return {}
+
+    def spark_conf(self) -> dict[str, str]:
+        """Say what Spark needs to reach the storage, as settings of the session; nothing by default."""
+        return {}
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any]) -> list[Problem]:
+        """Say what is wrong with fields that are each of the right type.
+
+        Args:
+            given: All fields by name, as declared: references and `EnvVar` are not resolved.
+
+        Returns:
+            What has to change; nothing where a connector can be made of the fields.
+        """
+        del given
+        return []
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:
         return shown(self)
@@ -83,6 +115,27 @@ class CanRead(Protocol):
         Raises:
             FileNotFoundError: There is no file at `path`.
         """
+
+
+@runtime_checkable
+class CanWrite(Protocol):
+    """Files can be written."""
+
+    def write(self, path: str, data: bytes | BinaryIO) -> None:
+        """Write a file whole, in place of one that is there; readers see the old bytes or the new ones.
+
+        Args:
+            path: Name below the root, with `/` between its parts.
+            data: The bytes, or a file opened for reading them, which is sent in parts: memory does not grow with it.
+        """
+
+
+@runtime_checkable
+class CanDelete(Protocol):
+    """Files can be deleted."""
+
+    def delete(self, path: str) -> None:
+        """Delete a file; nothing happens where there is none. Folders go with their last file."""
 
 
 REFUSED = "/\\%[]^|"

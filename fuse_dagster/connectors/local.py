@@ -1,6 +1,9 @@
 """A folder of this machine."""
 
+import io
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,9 +64,39 @@ class Local(Connector):
         """
         return Path(self.uri(*path.split("/"))).open("rb")
 
+    def write(self, path: str, data: bytes | BinaryIO) -> None:
+        """Write a file whole, in place of one that is there; readers see the old bytes or the new ones.
+
+        Args:
+            path: Name below the root, with `/` between its parts.
+            data: The bytes, or a file opened for reading them.
+        """
+        place = Path(self.uri(*path.split("/")))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=".", delete=False) as file:
+            try:
+                shutil.copyfileobj(io.BytesIO(data) if isinstance(data, bytes) else data, file)
+                file.flush()
+                Path(file.name).chmod(0o666 & ~_umask())
+                Path(file.name).replace(place)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+
+    def delete(self, path: str) -> None:
+        """Delete a file; nothing happens where there is none."""
+        Path(self.uri(*path.split("/"))).unlink(missing_ok=True)
+
     def _folder(self) -> Path:
         folder = os.path.abspath(Path(self.root).expanduser())  # noqa: PTH100 - no link is followed
         if any(sign in REFUSED.replace("/", "") for sign in folder):
             msg = f"The root `{folder}` holds one of `{REFUSED[1:]}`, which delta-rs can't open. Choose another."
             raise ConfigError(msg)
         return Path(folder)
+
+
+def _umask() -> int:
+    """Which rights new files go without; there is no way to ask but to set it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

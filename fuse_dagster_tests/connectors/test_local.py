@@ -7,13 +7,13 @@ import pytest
 
 from fuse_dagster import Local
 from fuse_dagster.core.errors import ConfigError
-from fuse_dagster_tests.contract.connector import ConnectorContract, ListContract, ReadContract
+from fuse_dagster_tests.contract.connector import ConnectorContract, ListContract, ReadContract, WriteContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class TestLocal(ConnectorContract, ListContract, ReadContract):
+class TestLocal(ConnectorContract, ListContract, ReadContract, WriteContract):
     @pytest.fixture
     def connector(self, tmp_path: Path) -> Local:
         return Local(root=str(tmp_path / "lake"))

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import TYPE_CHECKING, get_args
+import io
+import os
+import socket
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, get_args
 
 import dagster as dg
 import polars as pl
 import pytest
 
+from fuse_dagster import DeltaIOManager
 from fuse_dagster.connectors import Connector, connectors
-from fuse_dagster.connectors.base import CanList, CanRead
-from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.connectors.base import CanDelete, CanList, CanRead, CanWrite
+from fuse_dagster.connectors.object_store import ObjectStore
+from fuse_dagster.core.errors import ConfigError, FuseError, StoreError, StoreUnavailableError
 from fuse_dagster.engines.local.reading import scan
-from fuse_dagster.tables import Append, write
+from fuse_dagster.secrets import secret_fields
+from fuse_dagster.tables import Append, History, Upsert, as_of, current, maintain, write
+from fuse_dagster_tests.tables.faults.feeds import FEEDS
+from fuse_dagster_tests.tables.faults.places import Place
+from fuse_dagster_tests.tables.faults.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+
+def moment(day: int) -> datetime:
+    return datetime(2024, 1, day, tzinfo=UTC)
+
+
+def secrets_of(connector: Connector) -> list[str]:
+    """The values of the fields that hold secrets, where they are set."""
+    return [value for name in secret_fields(type(connector)) if (value := getattr(connector, name))]
+
+
+def content(connector: CanRead, path: str) -> bytes:
+    """All bytes of a file."""
+    with connector.open(path) as file:
+        return file.read()
 
 
 class ConnectorContract:
@@ -45,6 +72,66 @@ class ConnectorContract:
             write(table, pl.DataFrame({"a": [2], "p": ["x/z"]}), Append(), storage_options=options)
             found = scan(table, storage_options=options, where=pl.col("a") > 0).sort("a").collect()
             assert found.rows() == [(1, "x y"), (2, "x/z")], name
+
+    def test_an_upsert_and_a_history_lie_there(self, connector: Connector) -> None:
+        options = connector.storage_options()
+        for name, mode in (("upserts", Upsert(keys=["k"])), ("history", History(keys=["k"], effective_column="t"))):
+            table = connector.uri("modes", name)
+            for day, rows in ((1, [(1, "a"), (2, "b")]), (2, [(1, "a"), (2, "c"), (3, "d")])):
+                batch = pl.DataFrame(rows, schema=["k", "v"], orient="row").with_columns(t=pl.lit(moment(day)))
+                write(table, batch if name == "history" else batch.drop("t"), mode, storage_options=options)
+                again = write(table, batch if name == "history" else batch.drop("t"), mode, storage_options=options)
+                assert again.version is None, "what is there already is no commit"
+        upserts = scan(connector.uri("modes", "upserts"), storage_options=options).sort("k").collect()
+        assert upserts.rows() == [(1, "a"), (2, "c"), (3, "d")]
+        history = connector.uri("modes", "history")
+        held = as_of(history, moment(1), storage_options=options).sort("k").collect()
+        assert held.select("k", "v").rows() == [(1, "a"), (2, "b")]
+        now = current(history, storage_options=options).sort("k").collect()
+        assert now.select("k", "v").rows() == [(1, "a"), (2, "c"), (3, "d")]
+        assert maintain(history, storage_options=options).checkpointed is not None
+
+    @pytest.mark.slow
+    def test_six_writers_at_once_lose_nothing(self, connector: Connector) -> None:
+        place, feed = Place(connector.uri("shared"), connector.storage_options()), FEEDS["appends"]
+        shares = [list(range(first, 18, 6)) for first in range(6)]
+        with ExitStack() as stack:
+            workers = [stack.enter_context(Worker()) for _ in shares]
+            for worker, numbers in zip(workers, shares, strict=True):
+                worker.order(place, "appends", numbers)
+            assert [worker.finish() for worker in workers] == shares
+        assert feed.found(scan(place.uri, storage_options=place.options).collect()) == feed.expected(range(18))
+        assert place.version() == 17, "every batch is one commit"
+
+    def test_assets_are_materialized_there(self, connector: Connector) -> None:
+        @dg.asset(key_prefix="bronze")
+        def stations() -> pl.DataFrame:
+            return pl.DataFrame({"station": ["north", "south"], "height": [12.5, 3.0]})
+
+        @dg.asset(ins={"stations": dg.AssetIn(key=["bronze", "stations"])})
+        def heights(stations: pl.LazyFrame) -> pl.DataFrame:
+            return stations.select(pl.col("height").sum()).collect()
+
+        resources = {"io_manager": DeltaIOManager(lake=connector)}
+        done = dg.materialize([stations, heights], resources=resources)
+        assert done.success
+        (event,) = done.asset_materializations_for_node("bronze__stations")
+        assert event.metadata["dagster/uri"].value == connector.uri("bronze", "stations")
+        said = repr([event.event_specific_data for event in done.all_events])
+        assert not [secret for secret in secrets_of(connector) if secret in said]
+        found = scan(connector.uri("heights"), storage_options=connector.storage_options()).collect()
+        assert found.rows() == [(15.5,)]
+
+    def test_a_misspelt_field_is_refused_with_the_nearest(self, connector: Connector) -> None:
+        name = next(name for name in type(connector).model_fields if name != "type")
+        with pytest.raises(ConfigError, match=rf"`\$\.{name}x`: There is no such field. Did you mean `{name}`\?"):
+            type(connector)(**connector.model_dump(), **{f"{name}x": "a"})
+
+    def test_spark_is_told_in_settings_of_its_own(self, connector: Connector) -> None:
+        assert all(name.startswith("spark.") and value for name, value in connector.spark_conf().items())
+
+    def test_no_secret_shows_in_its_repr(self, connector: Connector) -> None:
+        assert not [secret for secret in secrets_of(connector) if secret in f"{connector} {connector!r}"]
 
     def test_every_option_says_why_one_would_set_it(self, connector: Connector) -> None:
         for name, field in type(connector).model_fields.items():
@@ -101,3 +188,138 @@ class ReadContract:
         assert not connector.exists("in/a.bin")
         with pytest.raises(FileNotFoundError):
             connector.open("in/a.bin")
+
+
+class Disk(CanRead, CanWrite, CanDelete, Protocol):
+    """What `WriteContract` asks for."""
+
+
+class WriteContract:
+    """For connectors that write and delete files."""
+
+    def test_a_file_is_written_replaced_and_deleted(self, connector: Disk) -> None:
+        assert isinstance(connector, CanWrite)
+        assert isinstance(connector, CanDelete)
+        connector.write("out/a.csv", b"first, and longer")
+        connector.write("out/a.csv", io.BytesIO(b"second"))
+        assert content(connector, "out/a.csv") == b"second"
+        connector.delete("out/a.csv")
+        assert not connector.exists("out/a.csv")
+        connector.delete("out/a.csv")
+
+    @pytest.mark.parametrize(
+        "name", ["a b.csv", "näme.csv", "a=b", "day=2024-01-01/x", "it's", "a+b~c", "日本", "a#b&c?"]
+    )
+    def test_odd_names_are_names(self, connector: Disk, name: str) -> None:
+        connector.write(f"odd/{name}", name.encode())
+        assert connector.exists(f"odd/{name}")
+        assert content(connector, f"odd/{name}") == name.encode()
+        assert isinstance(connector, CanList)
+        assert [entry.path for entry in connector.list("odd")] == [f"odd/{name}"]
+
+    @pytest.mark.parametrize("name", ["", "..", "a/../b", "a//b", "a\\b", "a\nb"])
+    def test_names_that_could_lead_elsewhere_are_refused(self, connector: Disk, name: str) -> None:
+        for act in (connector.open, connector.exists, connector.delete, lambda path: connector.write(path, b"")):
+            with pytest.raises(ConfigError, match="can't be part of a path"):
+                act(name)
+
+    def test_a_file_of_many_parts_is_read_from_anywhere(self, connector: Disk) -> None:
+        data = os.urandom(20_000_000)
+        connector.write("big", io.BytesIO(data))
+        with connector.open("big") as file:
+            assert file.seek(-5, io.SEEK_END) == len(data) - 5
+            assert file.read() == data[-5:]
+            file.seek(8_000_000)
+            assert file.read(10_000_000) == data[8_000_000:18_000_000]
+            file.seek(0)
+            assert file.read() == data
+            assert file.read() == b""
+
+    def test_an_empty_file_is_a_file(self, connector: Disk) -> None:
+        connector.write("in/empty", b"")
+        assert connector.exists("in/empty")
+        assert content(connector, "in/empty") == b""
+
+
+LONGEST = 30
+"""Seconds that a failure may take, where the fields ask for 1."""
+
+
+class StoreContract(WriteContract):
+    """For object stores; `other(**fields)` makes a connector to the same one with some fields changed.
+
+    `wrong_credentials` and `missing_container` are the fields to change.
+    """
+
+    wrong_credentials: ClassVar[Mapping[str, str]]
+    missing_container: ClassVar[Mapping[str, str]]
+
+    @pytest.fixture
+    def failing(self, other: Callable[..., ObjectStore], fault: str) -> Iterator[ObjectStore]:
+        quick = {"connect_timeout": 1.0, "timeout": 1.0, "retry_timeout": 1.0}
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen(100)  # takes connections and never says a word
+            address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            yield {
+                "credentials": lambda: other(**self.wrong_credentials, **quick),
+                "container": lambda: other(**self.missing_container, **quick),
+                "host": lambda: other(endpoint="http://no-such-host.invalid", **quick),
+                "port": lambda: other(endpoint="http://127.0.0.1:1", **quick),
+                "time": lambda: other(endpoint=address, **quick),
+            }[fault]()
+
+    @pytest.mark.parametrize(
+        ("fault", "kind"),
+        [
+            ("credentials", StoreError),
+            ("container", StoreError),
+            ("host", StoreUnavailableError),
+            ("port", StoreUnavailableError),
+            ("time", StoreUnavailableError),
+        ],
+    )
+    def test_what_fails_says_in_time_what_to_check(self, failing: ObjectStore, fault: str, kind: type) -> None:
+        table = failing.uri("table")
+        frame, options = pl.DataFrame({"a": [1]}), failing.storage_options()
+        acts: dict[str, Callable[[], object]] = {
+            "list": lambda: list(failing.list()),
+            "exists": lambda: failing.exists("a"),
+            "open": lambda: failing.open("a"),
+            "write": lambda: failing.write("a", b"1"),
+            "a table": lambda: write(table, frame, Append(), storage_options=options),
+            "a scan": lambda: scan(table, storage_options=options).collect(),
+        }
+        for name, act in acts.items():
+            began = time.monotonic()
+            with pytest.raises(FuseError) as caught:
+                act()
+            assert time.monotonic() - began < LONGEST, name
+            said = str(caught.value)
+            # Some stores refuse to say whether a bucket is there.
+            assert isinstance(caught.value, kind) or fault == "container", (name, said)
+            assert "Check " in said or fault == "container", (name, said)
+            assert not [secret for secret in secrets_of(failing) if secret in said], name
+            assert caught.value.__cause__ is None or name in ("a table", "a scan")
+            assert not [secret for secret in secrets_of(failing) if secret in str(caught.value.__cause__)], name
+
+    def test_a_file_that_is_replaced_while_it_is_read_is_no_mixture(self, connector: ObjectStore) -> None:
+        connector.write("big", b"a" * 20_000_000)
+        with connector.open("big") as file:
+            assert file.read(10) == b"a" * 10
+            connector.write("big", b"b" * 20_000_000)
+            with pytest.raises(StoreUnavailableError, match="replaced while it was read"):
+                file.read()
+
+    def test_a_secret_that_changed_in_its_store_is_fetched_anew(
+        self, connector: ObjectStore, other: Callable[..., ObjectStore], tmp_path: Path
+    ) -> None:
+        (field, wrong), *_ = self.wrong_credentials.items()
+        place = tmp_path / "secret"
+        place.write_text(wrong)
+        referring = other(**{field: f"file://{place}"})
+        with pytest.raises(StoreError):
+            referring.write("a", b"1")
+        place.write_text(getattr(connector, field))
+        referring.write("a", b"1")
+        assert content(connector, "a") == b"1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import subprocess
 import time
@@ -15,6 +16,19 @@ from pathlib import Path
 
 _PORTS = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
 _BUCKET = "lake"
+_READ_AND_WRITE = ["Read", "Write", "List", "Tagging"]
+# For who may administer every bucket, the server makes those that are missing. Whoever names no key may work in the one
+# bucket, as GCS's clients do here; whoever names one must name this one.
+_USERS = {
+    "identities": [
+        {
+            "name": "anyone",
+            "credentials": [{"accessKey": "anyone", "secretKey": "anything"}],
+            "actions": [*_READ_AND_WRITE, f"Admin:{_BUCKET}"],
+        },
+        {"name": "anonymous", "actions": [*_READ_AND_WRITE, f"Admin:{_BUCKET}"]},
+    ]
+}
 
 
 @dataclass(frozen=True)
@@ -55,11 +69,13 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     (folder / "data").mkdir(parents=True)
     # Two servers must be able to run at once: what else listens at a fixed port is off.
     quiet = ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    (folder / "users.json").write_text(json.dumps(_USERS), encoding="utf-8")
+    users = [f"-s3.config={folder / 'users.json'}"]
     small = ["-volume.max=50", "-master.volumeSizeLimitMB=64"]
     command = [str(_program()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [*command, *numbers, *quiet, *small], stdout=log, stderr=subprocess.STDOUT, cwd=folder
+            [*command, *numbers, *quiet, *users, *small], stdout=log, stderr=subprocess.STDOUT, cwd=folder
         )
     try:
         _make_bucket(process, ports["s3"], folder / "log.txt")

@@ -1,0 +1,92 @@
+"""What is wrong with the fields that a connector is declared with, all of it at once and without their values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.core.naming import did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        field: The field that has to change.
+        words: A sentence that says why, and what would be right; it holds no value of a secret.
+    """
+
+    field: str
+    words: str
+
+
+class DeclarationError(ConfigError):
+    """Fields that no connector can be made of.
+
+    Attributes:
+        problems: All that is wrong, for who knows where the fields were written.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+def wrong_names(model: type[BaseModel], given: Collection[str]) -> list[Problem]:
+    """Names that are no field of a model, each with the nearest one that is, and fields that have to be given."""
+    fields = model.model_fields
+    valid = [name for name in fields if name != "type"]
+    unknown = [
+        Problem(name, f"There is no such field. {did_you_mean(name, valid)}") for name in given if name not in fields
+    ]
+    missing = [name for name, field in fields.items() if field.is_required() and name not in given]
+    return unknown + [Problem(name, "It has to be given.") for name in missing]
+
+
+def wrong_values(error: ValidationError, known: Collection[str]) -> list[Problem]:
+    """What pydantic says of the fields that were given; what their value was is left out, as it may be a secret."""
+    found = error.errors(include_input=False, include_context=False, include_url=False)
+    said = [(str(each["loc"][0]) if each["loc"] else "type", each["msg"]) for each in found]
+    return [Problem(field, f"{words}.") for field, words in dict(said).items() if field in known or field == "type"]
+
+
+def with_defaults(model: type[BaseModel], data: Mapping[str, Any], wrong: Sequence[Problem]) -> dict[str, Any]:
+    """All fields of a model: as given where they are right, else their defaults, and None where there is none."""
+    bad = {problem.field for problem in wrong}
+    return {
+        name: data[name] if name in data and name not in bad else None if field.is_required() else field.get_default()
+        for name, field in model.model_fields.items()
+    }
+
+
+def refuse(model: type[BaseModel], problems: Sequence[Problem]) -> None:
+    """Raise one error for all problems; nothing where there are none.
+
+    Raises:
+        DeclarationError: There is a problem.
+    """
+    if problems:
+        listed = " ".join(f"`$.{problem.field}`: {problem.words}" for problem in problems)
+        raise DeclarationError(f"`{model.__name__}` can't be declared so. {listed}", problems)
+
+
+def texts(given: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Of some fields that hold text, those that were given."""
+    return [name for name in names if given[name]]
+
+
+def wrong_times(given: Mapping[str, Any], names: Iterable[str]) -> list[Problem]:
+    """Fields that are to be seconds: more than none."""
+    return [
+        Problem(name, f"`{given[name]}` is no time to wait. Valid: seconds above 0.")
+        for name in names
+        if isinstance(given[name], int | float) and not given[name] > 0
+    ]
