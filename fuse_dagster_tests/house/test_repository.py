@@ -68,15 +68,15 @@ def test_the_version_is_one() -> None:
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def _third_party_imports() -> dict[str, str]:
-    """Distribution name -> a place that imports it."""
+def _third_party_imports() -> dict[frozenset[str], str]:
+    """The distributions that share an imported name, as many share `google` -> a place that imports it."""
     by_module = metadata.packages_distributions()
-    found = {}
+    found: dict[frozenset[str], str] = {}
     for module in package_modules():
         for node, name in imported(module):
-            for distribution in by_module.get(name.partition(".")[0], []):
-                found.setdefault(distribution.lower().replace("_", "-"), module.where(node))
-    found.pop("fuse-dagster", None)
+            owners = frozenset(owner.lower().replace("_", "-") for owner in by_module.get(name.partition(".")[0], []))
+            if owners and "fuse-dagster" not in owners:
+                found.setdefault(owners, module.where(node))
     return found
 
 
@@ -91,12 +91,13 @@ def test_what_the_package_imports_is_declared() -> None:
     for extra, requirements in extras.items():
         if extra not in {"dev", "docs"}:
             declared |= _names(requirements)
-    missing = {name: where for name, where in _third_party_imports().items() if name not in declared}
+    declared.add("botocore")  # whose errors and settings are boto3's
+    missing = {where: sorted(owners) for owners, where in _third_party_imports().items() if not owners & declared}
     assert not missing, f"imported and not in pyproject.toml: {missing}"
 
 
 def test_what_is_required_is_imported() -> None:
-    unused = _names(_pyproject()["project"]["dependencies"]) - set(_third_party_imports())
+    unused = _names(_pyproject()["project"]["dependencies"]) - frozenset().union(*_third_party_imports())
     # tzdata is read by zoneinfo, on machines that have no zones of their own. Arrow is what polars and pandas
     # hand their columns through.
     assert unused <= {"tzdata", "pyarrow"}, f"required and never imported: {sorted(unused)}"
