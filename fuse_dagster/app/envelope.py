@@ -72,13 +72,14 @@ def kind_of(error: BaseException) -> Kind:
     return next((kind for classes, kind in _KINDS if isinstance(error, classes)), Kind.FAILED)
 
 
-def accepted(result: object) -> dict[str, object]:
+def accepted(result: object, *, ok: bool = True) -> dict[str, object]:
     """Wrap a result.
 
     Args:
         result: What JSON can hold.
+        ok: False where the result is that something is wrong, as a check that failed.
     """
-    return {"ok": True, "result": result}
+    return {"ok": ok, "result": result}
 
 
 def refused(

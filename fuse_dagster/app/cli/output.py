@@ -34,15 +34,16 @@ class Output:
     as_json: bool = False
     debug: bool = False
 
-    def answer(self, result: object, *shown: RenderableType) -> None:
+    def answer(self, result: object, *shown: RenderableType, ok: bool = True) -> None:
         """Say what came of a verb.
 
         Args:
             result: What a machine reads; see `plain`.
             shown: What a person reads instead, from top to bottom.
+            ok: False where the verb did its work and found something wrong; the exit code is then 1.
         """
         if self.as_json:
-            write_json(accepted(plain(result)))
+            write_json(accepted(plain(result), ok=ok))
             return
         console = console_for(sys.stdout)
         for one in shown:

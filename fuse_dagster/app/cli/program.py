@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import fuse_dagster
-from fuse_dagster.app.cli import care, history, read, tables
+from fuse_dagster.app.cli import care, connectors, doctor, history, project, read, spark, tables
 from fuse_dagster.app.cli.frame import SETTINGS, Root
 from fuse_dagster.app.cli.logs import LogFormat, LogLevel, set_up
 from fuse_dagster.app.cli.output import Output
@@ -57,6 +57,11 @@ app.add_typer(tables.app, name="tables")
 app.add_typer(history.app, name="history")
 history.app.command(epilog=care.ADOPT_EXAMPLES)(care.adopt)
 history.app.command(epilog=care.REBUILD_EXAMPLES)(care.rebuild)
+app.command(epilog=project.RUN_EXAMPLES)(project.run)
+app.command(epilog=project.UI_EXAMPLES)(project.ui)
+app.add_typer(connectors.app, name="connectors")
+app.add_typer(spark.app, name="spark")
+app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 def main() -> None:
