@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.gcs import GCS
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.connectors.s3 import S3
     from fuse_dagster.core.columns import Column
@@ -29,6 +30,7 @@ _WHERE = {
     "Connector": "connectors.base",
     "DeltaIOManager": "orchestration.io_manager",
     "DeltaTables": "orchestration.io_manager",
+    "GCS": "connectors.gcs",
     "Local": "connectors.local",
     "Rule": "quality.rules",
     "S3": "connectors.s3",
@@ -43,6 +45,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "GCS",
     "S3",
     "Column",
     "Connector",

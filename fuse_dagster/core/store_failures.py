@@ -58,13 +58,14 @@ FAULTS = {
         r"|invalid_client|invalid_grant"
         r"|^(?:PermissionDenied|Unauthenticated|ClientAuthentication|CredentialUnavailable|NoCredentials)Error"
         r"|An error occurred \((?:AccessDenied|InvalidClientTokenId|ExpiredToken|SignatureDoesNotMatch)"
+        r"|GCP credential error|decode service account|Error reading pem|Unable to open service account"
         r"|error: Invalid (?:symbol|padding|input length|byte)|error: Encoded text cannot",
         StoreError,
         "is refused to these credentials",
         "Check that they belong to this store, haven't expired, and may read, write and list there.",
     ),
     "busy": _fault(
-        r"<Code>(?:SlowDown|ServerBusy|TooManyRequests|ServiceUnavailable)|status(?: code)?: (?:429|50\d)",
+        r"<Code>(?:SlowDown|ServerBusy|TooManyRequests|ServiceUnavailable)|status(?: code)?: (?:429|50[0234])",
         StoreUnavailableError,
         "asks its clients to slow down, or is ill, and stayed so until the retries ran out",
         "Run this again later, and look at what else uses the store.",

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from fuse_dagster_tests.servers.gcs import gcs_server
 from fuse_dagster_tests.servers.s3 import S3Server, s3_server
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server(tmp_path_factory.mktemp("s3") / "server") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with gcs_server(tmp_path_factory.mktemp("gcs") / "server") as server:
         yield server

@@ -17,18 +17,13 @@ from pathlib import Path
 _PORTS = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
 _BUCKET = "lake"
 _READ_AND_WRITE = ["Read", "Write", "List", "Tagging"]
-# For who may administer every bucket, the server makes those that are missing. Whoever names no key may work in the one
-# bucket, as GCS's clients do here; whoever names one must name this one.
-_USERS = {
-    "identities": [
-        {
-            "name": "anyone",
-            "credentials": [{"accessKey": "anyone", "secretKey": "anything"}],
-            "actions": [*_READ_AND_WRITE, f"Admin:{_BUCKET}"],
-        },
-        {"name": "anonymous", "actions": [*_READ_AND_WRITE, f"Admin:{_BUCKET}"]},
-    ]
+# For who may administer every bucket, the server makes those that are missing.
+_USER = {
+    "name": "anyone",
+    "credentials": [{"accessKey": "anyone", "secretKey": "anything"}],
+    "actions": [*_READ_AND_WRITE, f"Admin:{_BUCKET}"],
 }
+_NOBODY = {"name": "anonymous", "actions": [f"Admin:{_BUCKET}"]}
 
 
 @dataclass(frozen=True)
@@ -58,19 +53,20 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
+def s3_server(folder: Path, *, asks: bool = True) -> Iterator[S3Server]:
     """Start the server, make the bucket, and end the server afterwards.
 
     Args:
         folder: Where it keeps its data and its log.
+        asks: Whether a request has to be signed with a key that it knows. GCS's clients sign in another way.
     """
     ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
     numbers = [f"-{name.partition('.')[0]}.port{'.grpc' * name.endswith('.grpc')}={p}" for name, p in ports.items()]
     (folder / "data").mkdir(parents=True)
     # Two servers must be able to run at once: what else listens at a fixed port is off.
     quiet = ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    (folder / "users.json").write_text(json.dumps(_USERS), encoding="utf-8")
-    users = [f"-s3.config={folder / 'users.json'}"]
+    (folder / "users.json").write_text(json.dumps({"identities": [_USER, _NOBODY]}), encoding="utf-8")
+    users = [f"-s3.config={folder / 'users.json'}"] if asks else []
     small = ["-volume.max=50", "-master.volumeSizeLimitMB=64"]
     command = [str(_program()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     with (folder / "log.txt").open("wb") as log:
