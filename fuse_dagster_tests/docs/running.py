@@ -37,7 +37,7 @@ def outputs(page: Path, folder: Path) -> Iterator[tuple[Block, str]]:
     sys.modules[name] = module  # where Dagster and pydantic look up the names in annotations
     home = folder / "dagster_home"
     home.mkdir()
-    before = os.environ.get("DAGSTER_HOME")
+    before = dict(os.environ)
     os.environ["DAGSTER_HOME"] = str(home)
     printed = None
     try:
@@ -53,9 +53,8 @@ def outputs(page: Path, folder: Path) -> Iterator[tuple[Block, str]]:
                     printed = None
     finally:
         del sys.modules[name]
-        os.environ.pop("DAGSTER_HOME")
-        if before is not None:
-            os.environ["DAGSTER_HOME"] = before
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _run(code: Block, page: Path, module: types.ModuleType) -> str:

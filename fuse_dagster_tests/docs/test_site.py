@@ -14,6 +14,7 @@ import fuse_dagster
 from fuse_dagster import tables
 from fuse_dagster.app.cli import exits
 from fuse_dagster.connectors import connectors
+from fuse_dagster.secrets import stores
 from fuse_dagster_tests.docs.pages import PAGES, ROOT, blocks, written
 
 
@@ -35,6 +36,12 @@ def test_every_public_name_is_in_the_reference(name: str) -> None:
 @pytest.mark.parametrize("name", connectors.names)
 def test_every_connector_is_in_the_reference(name: str) -> None:
     assert connectors.load(name).__name__ in _documented()
+
+
+@pytest.mark.parametrize("scheme", stores.names)
+def test_every_store_of_secrets_is_documented(scheme: str) -> None:
+    assert f"| `{scheme}://" in (PAGES / "secrets.md").read_text(encoding="utf-8")
+    assert stores.load(scheme).__name__ in _documented()
 
 
 def test_every_target_of_make_that_is_named_is_there() -> None:
