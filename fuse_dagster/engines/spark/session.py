@@ -91,7 +91,7 @@ def _connect(settings: SparkSettings, remote: str) -> SparkSession:
 
 def _databricks(settings: SparkSettings) -> SparkSession:
     try:
-        from databricks.connect import DatabricksSession  # type: ignore[import-not-found,unused-ignore]
+        from databricks.connect import DatabricksSession  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ModuleNotFoundError as error:
         msg = (
             "Databricks Connect needs the package `databricks-connect`, which brings its own pyspark. "
