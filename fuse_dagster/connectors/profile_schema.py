@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from fuse_dagster.connectors import connectors
 from fuse_dagster.core.errors import MissingExtraError
+from fuse_dagster.secrets import stores
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
@@ -23,7 +26,7 @@ def profile_schema() -> dict[str, Any]:
     kinds = {}
     for name in connectors.names:
         try:
-            kinds[name] = _connection(name)
+            kinds[name] = _fields(connectors.load(name), required=["type"])
         except MissingExtraError:
             continue  # an editor can't check what can't be used here either
     definitions: dict[str, Any] = {}
@@ -42,6 +45,12 @@ def profile_schema() -> dict[str, Any]:
                 "description": "Name -> the fields of a connector.",
                 "additionalProperties": {"anyOf": [*kinds.values(), partial]},
             },
+            "secrets": {
+                "type": ["object", "null"],
+                "description": "Store -> its settings, as the address of a vault.",
+                "additionalProperties": False,
+                "properties": {name: _fields(stores.load(name), required=[]) for name in stores.names},
+            },
         },
     }
     return {
@@ -58,11 +67,11 @@ def profile_schema() -> dict[str, Any]:
     }
 
 
-def _connection(name: str) -> dict[str, Any]:
-    """The schema of one connector's fields; those that it requires may come from another profile."""
-    schema = connectors.load(name).model_json_schema()
+def _fields(kind: type[BaseModel], *, required: list[str]) -> dict[str, Any]:
+    """The schema of one model's fields; those that it requires may come from another profile."""
+    schema = kind.model_json_schema()
     schema["description"] = schema.get("description", "").partition("\n")[0]
-    schema["required"] = ["type"]
+    schema["required"] = required
     schema["additionalProperties"] = False
     for field, rule in schema["properties"].items():
         rule.pop("title", None)

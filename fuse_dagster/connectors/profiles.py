@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fuse_dagster import secrets
 from fuse_dagster.connectors import Connector, connectors
@@ -15,6 +16,8 @@ from fuse_dagster.core.errors import ConfigError, MissingExtraError
 from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.core.profiles import Chosen, Node, Origin, choose, find
 from fuse_dagster.core.profiles.variables import expand
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class LiteralSecretWarning(UserWarning):
@@ -45,6 +48,7 @@ class Profile:
         file: The `fuse.yaml`.
         production: Whether literal secrets are refused.
         connections: Name -> connector. They are Dagster resources.
+        stores: Scheme -> store of secrets, of those whose settings the profile states. They are in use.
         origins: `profile`, and each field as `connections.lake.root` -> where its value came from.
         warnings: What is allowed here and should be otherwise, with file and line.
     """
@@ -53,18 +57,20 @@ class Profile:
     file: Path
     production: bool
     connections: Mapping[str, Connector]
+    stores: Mapping[str, secrets.Store]
     origins: Mapping[str, Origin]
     warnings: tuple[str, ...]
 
     def rows(self) -> Iterator[Row]:
-        """All fields of all connections, in order, with secrets masked."""
-        for name, connector in self.connections.items():
-            secret = secrets.secret_fields(type(connector))
-            for field in type(connector).model_fields:
-                value = getattr(connector, field)
+        """All fields of all connections and stores, in order, with secrets masked."""
+        models: dict[str, BaseModel] = {f"connections.{name}": each for name, each in self.connections.items()}
+        models |= {f"secrets.{name}": each for name, each in self.stores.items()}
+        for name, model in models.items():
+            secret = secrets.secret_fields(type(model))
+            for field in type(model).model_fields:
+                value = getattr(model, field)
                 text = secrets.mask(value) if field in secret and isinstance(value, str) else f"{value}"
-                path = f"connections.{name}.{field}"
-                yield Row(path, text, self.origins.get(path, Origin("default")))
+                yield Row(f"{name}.{field}", text, self.origins[f"{name}.{field}"])
 
 
 def load_profile(name: str | None = None, *, start: Path | None = None) -> Profile:
@@ -76,7 +82,8 @@ def load_profile(name: str | None = None, *, start: Path | None = None) -> Profi
             folder.
 
     Returns:
-        The profile. The variables of the `.env` beside the file are in the environment now, where they weren't set.
+        The profile. The variables of the `.env` beside the file are in the environment now, where they weren't set, and
+        the settings of its stores of secrets are in use in this process.
 
     Raises:
         ProfileError: All that is wrong with the file, its variables, connections and references at once.
@@ -87,8 +94,12 @@ def load_profile(name: str | None = None, *, start: Path | None = None) -> Profi
     """
     chosen = choose(find(start), name)
     found = _Building(chosen)
+    stores = {scheme: found.store(scheme) for scheme in chosen.stores}
     connections = {connection: found.connection(connection) for connection in chosen.connections}
     chosen.problems.raise_any()
+    for store in stores.values():
+        if store is not None:
+            secrets.use(store)
     for text in found.warnings:
         warnings.warn(text, LiteralSecretWarning, stacklevel=2)
     return Profile(
@@ -96,6 +107,7 @@ def load_profile(name: str | None = None, *, start: Path | None = None) -> Profi
         file=chosen.problems.file,
         production=chosen.production,
         connections={connection: built for connection, built in connections.items() if built is not None},
+        stores={scheme: built for scheme, built in stores.items() if built is not None},
         origins=found.origins,
         warnings=tuple(found.warnings),
     )
@@ -113,37 +125,44 @@ class _Building:
     def connection(self, name: str) -> Connector | None:
         """One connection, or None after adding what is wrong with it."""
         nodes = self._chosen.connections[name]
-        kind = self._kind(name, nodes)
-        if kind is None:
-            return None
-        values: dict[str, object] = {}
-        for field, node in nodes.items():
-            if field in kind.model_fields:
-                text = expand(node, self._problems, self.origins, f"connections.{name}.{field}")
-                values[field] = _typed(kind, field, text)
-            else:
-                valid = did_you_mean(field, sorted(set(kind.model_fields) - {"type"}))
-                self._problems.add(node, f"`{kind.__name__}` has no such field. {valid}")
-        self._look_at_secrets(name, kind, nodes, values)
-        for field in kind.model_fields:
-            self.origins.setdefault(f"connections.{name}.{field}", Origin("default"))
-        return self._built(name, kind, nodes, values)
-
-    def _kind(self, name: str, nodes: Mapping[str, Node]) -> type[Connector] | None:
-        place = self._chosen.places[name]
+        place = self._chosen.places[f"connections.{name}"]
         stated = nodes.get("type")
         if stated is None or not stated.text:
             valid = did_you_mean("", connectors.names)
             self._problems.add(stated or place, f"It has no type. {valid}", path=f"{place.path}.type")
             return None
         try:
-            return connectors.load(stated.text)
+            kind = connectors.load(stated.text)
         except (ConfigError, MissingExtraError) as error:
             self._problems.add(stated, str(error))
             return None
+        return self._made(f"connections.{name}", kind, nodes)
+
+    def store(self, scheme: str) -> secrets.Store | None:
+        """One store of secrets, or None after adding what is wrong with its settings."""
+        try:
+            kind = secrets.stores.load(scheme)
+        except (ConfigError, MissingExtraError) as error:
+            self._problems.add(self._chosen.places[f"secrets.{scheme}"], str(error))
+            return None
+        return self._made(f"secrets.{scheme}", kind, self._chosen.stores[scheme])
+
+    def _made(self, name: str, kind: type[M], nodes: Mapping[str, Node]) -> M | None:
+        values: dict[str, object] = {}
+        for field, node in nodes.items():
+            if field in kind.model_fields:
+                text = expand(node, self._problems, self.origins, f"{name}.{field}")
+                values[field] = _typed(kind, field, text)
+            else:
+                valid = did_you_mean(field, sorted(set(kind.model_fields) - {"type"}))
+                self._problems.add(node, f"`{kind.__name__}` has no such field. {valid}")
+        self._look_at_secrets(name, kind, nodes, values)
+        for field in kind.model_fields:
+            self.origins.setdefault(f"{name}.{field}", Origin("default"))
+        return self._built(name, kind, nodes, values)
 
     def _look_at_secrets(
-        self, name: str, kind: type[Connector], nodes: Mapping[str, Node], values: Mapping[str, object]
+        self, name: str, kind: type[BaseModel], nodes: Mapping[str, Node], values: Mapping[str, object]
     ) -> None:
         for field in sorted(secrets.secret_fields(kind) & set(values)):
             value, node = values[field], nodes[field]
@@ -155,7 +174,7 @@ class _Building:
                 self._problems.add(node, str(error))
                 continue
             if not secrets.is_reference(value):
-                self._literal(node, self.origins[f"connections.{name}.{field}"])
+                self._literal(node, self.origins[f"{name}.{field}"])
 
     def _literal(self, node: Node, origin: Origin) -> None:
         if origin.variable:
@@ -169,9 +188,7 @@ class _Building:
         else:
             self.warnings.append(f"{self._problems.file.name}:{node.line}: `{node.path}`: {what} {instead}")
 
-    def _built(
-        self, name: str, kind: type[Connector], nodes: Mapping[str, Node], values: dict[str, object]
-    ) -> Connector | None:
+    def _built(self, name: str, kind: type[M], nodes: Mapping[str, Node], values: Mapping[str, object]) -> M | None:
         place = self._chosen.places[name]
         try:
             return kind(**values)
@@ -187,7 +204,7 @@ class _Building:
         return None
 
 
-def _typed(kind: type[Connector], field: str, value: object) -> object:
+def _typed(kind: type[BaseModel], field: str, value: object) -> object:
     """What the text in the file is in Python; the text where it can't be, which the connector then refuses."""
     try:
         taken: TypeAdapter[object] = TypeAdapter(kind.model_fields[field].annotation or object)

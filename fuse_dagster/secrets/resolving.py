@@ -81,6 +81,9 @@ class Resolver:
             msg = f"`{type(store).__name__}` is no registered store. Valid: {listing(self._registry.names)}."
             raise ConfigError(msg)
         with self._lock:
+            before = self._used.get(scheme)
+            if type(before) is type(store) and before.model_dump() == store.model_dump():
+                return  # its values, and the token that it has fetched, stay good
             self._used[scheme] = store
             self._slots = {text: slot for text, slot in self._slots.items() if not text.startswith(f"{scheme}://")}
 

@@ -195,6 +195,57 @@ def test_no_secret_is_fetched_while_a_profile_is_loaded(write: Write, monkeypatc
     assert isinstance(load_profile("prod", start=write(GOOD)), Profile)
 
 
+STORES = """\
+profiles:
+  dev:
+    secrets:
+      env: {ttl: "${TTL:60}"}
+      vault: {address: "https://dev.test", token: file:///run/secrets/token}
+  prod:
+    extends: dev
+    secrets:
+      vault: {address: "https://prod.test"}
+  wrong:
+    secrets:
+      valt: {}
+      vault: {adress: x, token: vault://secret/a#token, secret_id: swordfish}
+      env: {ttl: -1}
+"""
+
+
+def test_a_profile_states_the_settings_of_stores(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[secrets.Store] = []
+    monkeypatch.setattr(secrets, "use", used.append)
+    found = load_profile("prod", start=write(STORES))
+    assert used == list(found.stores.values())
+    assert {
+        row.name: (row.value, str(row.origin)) for row in found.rows() if row.name != "secrets.vault.approle_path"
+    } == {
+        "secrets.env.ttl": ("60.0", "default of `TTL` (fuse.yaml:4)"),
+        "secrets.vault.ttl": ("300.0", "default"),
+        "secrets.vault.address": ("https://prod.test", "fuse.yaml:9"),
+        "secrets.vault.namespace": ("", "default"),
+        "secrets.vault.token": ("file:///run/secrets/token", "fuse.yaml:5"),
+        "secrets.vault.role_id": ("", "default"),
+        "secrets.vault.secret_id": ("", "default"),
+    }
+
+
+def test_wrong_settings_of_stores_are_said_and_not_used(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[secrets.Store] = []
+    monkeypatch.setattr(secrets, "use", used.append)
+    with pytest.raises(ProfileError) as caught:
+        load_profile("wrong", start=write(STORES + "    production: true\n"))
+    said = {problem.path.removeprefix("$.profiles.wrong.secrets."): problem.text for problem in caught.value.problems}
+    assert list(said) == ["valt", "vault.adress", "vault.secret_id", "vault.token", "env.ttl"]
+    assert "Did you mean `vault`" in said["valt"]
+    assert "Did you mean `address`" in said["vault.adress"]
+    assert "can't lie in a store that needs opening" in said["vault.token"]
+    assert "greater than or equal to 0" in said["env.ttl"]
+    assert not used
+    assert "swordfish" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_connections_are_resources_of_dagster(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAPE_KEY", "swordfish")
     found = load_profile(start=write(GOOD))
@@ -222,6 +273,8 @@ def _complaints(text: str) -> list[str]:
 def test_the_schema_for_editors_takes_what_is_right() -> None:
     assert _complaints(GOOD) == []
     assert _complaints(LITERAL) == []
+    assert _complaints(STORES.partition("  wrong:")[0]) == []
+    assert _complaints(STORES)
 
 
 @pytest.mark.parametrize(

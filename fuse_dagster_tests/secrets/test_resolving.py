@@ -82,6 +82,13 @@ def test_a_store_says_the_expiry_of_its_references(resolver: Resolver, clock: Cl
     assert resolver.resolve("env://A") == "value 3"
 
 
+def test_the_same_settings_once_more_change_nothing(resolver: Resolver) -> None:
+    resolver.use(Counting(ttl=10))
+    resolver.resolve("env://A")
+    resolver.use(Counting(ttl=10))
+    assert resolver.resolve("env://A") == "value 1"
+
+
 def test_a_forgotten_value_is_asked_for_again(resolver: Resolver) -> None:
     resolver.resolve("env://A")
     resolver.forget("env://A")

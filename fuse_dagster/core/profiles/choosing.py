@@ -21,7 +21,7 @@ PRODUCTION = frozenset({"prod", "production"})
 """Profiles that are in production by their name."""
 
 _AT_THE_TOP = ("default", "profiles")
-_IN_A_PROFILE = ("connections", "extends", "production")
+_IN_A_PROFILE = ("connections", "extends", "production", "secrets")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Chosen:
         name: Its name.
         by: Who chose it.
         connections: Name -> the fields of that connection, each where it was written last.
-        places: Name of a connection -> where it was written last.
+        places: `connections.lake`, `secrets.vault` -> where it was written last.
+        stores: Name of a store of secrets -> its settings, each where it was written last.
         production: Whether literal secrets are refused.
         problems: What is wrong with the file so far, to add to.
     """
@@ -41,6 +42,7 @@ class Chosen:
     by: Origin
     connections: Mapping[str, Mapping[str, Node]]
     places: Mapping[str, Node]
+    stores: Mapping[str, Mapping[str, Node]]
     production: bool
     problems: Problems
 
@@ -94,14 +96,18 @@ def choose(file: Path, name: str | None = None) -> Chosen:
     problems.raise_any()
     connections: dict[str, dict[str, Node]] = {}
     places: dict[str, Node] = {}
+    stores: dict[str, dict[str, Node]] = {}
     production = chosen in PRODUCTION
     for profile in reversed(lines[chosen]):
         body = _mapping(profiles[profile], problems)
         production = production or _is_true(body.get("production"), problems)
         for connection, node in _mapping(body.get("connections"), problems).items():
-            places[connection] = node
+            places[f"connections.{connection}"] = node
             connections[connection] = _over(connections.get(connection, {}), _mapping(node, problems))
-    return Chosen(chosen, by, connections, places, production, problems)
+        for store, node in _mapping(body.get("secrets"), problems).items():
+            places[f"secrets.{store}"] = node
+            stores[store] = {**stores.get(store, {}), **_mapping(node, problems)}
+    return Chosen(chosen, by, connections, places, stores, production, problems)
 
 
 def _read(file: Path, problems: Problems) -> Mapping[str, Node]:
