@@ -73,7 +73,7 @@ def timed_batches(
             rows = (
                 scan(path, storage_options=storage_options)
                 if layout is Format.DELTA
-                else scan_files(path, layout, types=types)
+                else scan_files(path, layout, types=types, storage_options=storage_options)
             ).collect()
         except (PolarsError, OSError) as error:
             msg = f"The batch `{path}` can't be read as {layout}: {first_line(error)}. Nothing was written."

@@ -19,8 +19,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fuse_dagster import __version__
+from fuse_dagster.app.envelope import message
+from fuse_dagster.app.profiles import profile, references_of
 from fuse_dagster.app.values import size
+from fuse_dagster.core.errors import ConfigError, FuseError
+from fuse_dagster.core.profiles import find
 from fuse_dagster.engines.spark.environment import DELTA, detect
+from fuse_dagster.secrets import resolve
 
 _LIBRARIES = ("dagster", "deltalake", "polars", "duckdb", "pyarrow")
 _OLDEST_JAVA = 17
@@ -56,9 +61,13 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything, one after the other; nothing is changed, and no other machine is asked."""
+    """Look at everything, one after the other, and change nothing.
+
+    No other machine is asked, except the stores of the secrets that the profile refers to.
+    """
     for look in LOOKS:
         yield look()
+    yield from _profile()
 
 
 def _python() -> Finding:
@@ -166,6 +175,33 @@ def _disk() -> Finding:
     if any(usage.free < _LITTLE_ROOM for usage in told.values()):
         return Finding(what="disk", status=Status.FAIL, found=found, do="Make room: less than 1 GiB is left.")
     return Finding(what="disk", status=Status.OK, found=found)
+
+
+def _profile() -> Iterator[Finding]:
+    """The profile, and every reference to a secret in it: resolved, and never shown."""
+    try:
+        find()
+    except ConfigError:
+        do = "For connections by name, write one: the documentation has a page on profiles."
+        yield Finding(what="fuse.yaml", status=Status.NOTE, found="none in this folder or above", do=do)
+        return
+    try:
+        found = profile()
+    except ConfigError as error:
+        yield Finding(what="fuse.yaml", status=Status.FAIL, found=str(error), do="Correct what it says.")
+        return
+    yield Finding(what="fuse.yaml", status=Status.OK, found=f"profile {found.name} of {found.file}")
+    for text in found.warnings:
+        yield Finding(what="fuse.yaml", status=Status.NOTE, found=text, do="Replace the value by a reference.")
+    for name, connector in found.connections.items():
+        for field, reference in references_of(connector):
+            what = f"secret {name}.{field}"
+            try:
+                resolve(getattr(connector, field))
+            except FuseError as error:
+                yield Finding(what=what, status=Status.FAIL, found=reference, do=message(error))
+            else:
+                yield Finding(what=what, status=Status.OK, found=reference)
 
 
 LOOKS: tuple[Callable[[], Finding], ...] = (

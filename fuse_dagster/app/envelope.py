@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from fuse_dagster.app.hiding import hidden
+from fuse_dagster.app.values import plain
 from fuse_dagster.core.errors import (
     ConfigError,
     FuseError,
@@ -87,6 +88,8 @@ def refused(
 ) -> dict[str, object]:
     """Wrap an error: its kind, its class, its message without secrets, and whether trying again can help.
 
+    Errors that say several things at once also have them one by one, as `problems`.
+
     Args:
         error: What was raised.
         kind: Its kind, where the class doesn't say it.
@@ -99,6 +102,9 @@ def refused(
         "message": message(error) if said is None else hidden(said),
         "transient": isinstance(error, Transient),
     }
+    problems = getattr(error, "problems", ())
+    if problems:
+        found["problems"] = plain(problems)
     if exit_code is not None:
         found["exit_code"] = exit_code
     return {"ok": False, "error": found}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fuse_dagster.app.looking import NotThereError
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError
 from fuse_dagster.core.naming import listing
 from fuse_dagster.engines.local.reading import open_table
-from fuse_dagster.tables.view import is_local, normal_uri
+from fuse_dagster.tables.view import TableView, is_local, normal_uri
 
 
 class Format(StrEnum):
@@ -67,22 +67,34 @@ def guess(address: str, storage_options: Mapping[str, str]) -> Format:
     return Format.DELTA
 
 
-def scan_files(address: str, layout: Format, *, types: Mapping[str, Any] | None = None) -> pl.LazyFrame:
+def scan_files(
+    address: str,
+    layout: Format,
+    *,
+    types: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> pl.LazyFrame:
     """Open a file, or all files of a folder, lazily.
 
     Args:
         address: URI or path.
         layout: Its format; not Delta.
         types: Column -> polars type, for text files: read so rather than guessed.
+        storage_options: As delta-rs takes them.
 
     Returns:
         The rows; text files get the types that their first 10,000 rows have.
     """
     uri = normal_uri(address)
+    options = TableView(uri, storage_options or {}, None).polars_options
     if layout is Format.JSON:
-        return _scan_json(uri)
+        return _scan_json(uri, options)
     files = str(Path(uri) / "**" / f"*.{layout}*") if is_local(uri) and Path(uri).is_dir() else uri
-    return _SCANNERS[layout](files, types or {})
+    if layout is Format.CSV:
+        return _scan_csv(files, types or {}, options)
+    if layout is Format.NDJSON:
+        return pl.scan_ndjson(files, infer_schema_length=_INFERRED, storage_options=options)
+    return pl.scan_parquet(files, storage_options=options)
 
 
 def _guess_here(path: Path, ending: Format | None, storage_options: Mapping[str, str]) -> Format:
@@ -114,11 +126,11 @@ def _by_ending(name: str) -> Format | None:
     return next((kind for ending, kind in _ENDS.items() if bare.endswith(ending)), None)
 
 
-def _scan_json(uri: str) -> pl.LazyFrame:
+def _scan_json(uri: str, options: dict[str, Any] | None) -> pl.LazyFrame:
     """An array of objects is read whole; objects one a line are read as they are needed."""
     if not is_local(uri) or Path(uri).is_dir():
         files = uri if not is_local(uri) else str(Path(uri) / "**" / "*.json*")
-        return pl.scan_ndjson(files, infer_schema_length=_INFERRED)
+        return pl.scan_ndjson(files, infer_schema_length=_INFERRED, storage_options=options)
     with Path(uri).open("rb") as file:
         first = file.readline().strip()
     try:
@@ -128,22 +140,22 @@ def _scan_json(uri: str) -> pl.LazyFrame:
     return pl.scan_ndjson(uri, infer_schema_length=_INFERRED) if is_lines else pl.read_json(uri).lazy()
 
 
-def _scan_csv(files: str, types: Mapping[str, Any]) -> pl.LazyFrame:
-    separator = "\t" if ".tsv" in files.lower() else ","
-    held = {name: dtype for name, dtype in types.items() if not dtype.is_nested()}
-    found = pl.scan_csv(files, separator=separator, infer_schema_length=_INFERRED, try_parse_dates=True)
-    if not held:
+def _scan_csv(files: str, types: Mapping[str, Any], options: dict[str, Any] | None) -> pl.LazyFrame:
+    def opened(known: Mapping[str, Any]) -> pl.LazyFrame:
+        return pl.scan_csv(
+            files,
+            separator="\t" if ".tsv" in files.lower() else ",",
+            infer_schema_length=_INFERRED,
+            try_parse_dates=True,
+            schema_overrides=known,
+            storage_options=options,
+        )
+
+    found = opened({})
+    if not types:
         return found
     names = set(found.collect_schema().names())
-    known = {name: dtype for name, dtype in held.items() if name in names}
-    return pl.scan_csv(
-        files, separator=separator, infer_schema_length=_INFERRED, try_parse_dates=True, schema_overrides=known
-    )
+    return opened({name: dtype for name, dtype in types.items() if name in names and not dtype.is_nested()})
 
 
-_SCANNERS: Mapping[Format, Callable[[str, Mapping[str, Any]], pl.LazyFrame]] = {
-    Format.PARQUET: lambda files, _: pl.scan_parquet(files),
-    Format.CSV: _scan_csv,
-    Format.NDJSON: lambda files, _: pl.scan_ndjson(files, infer_schema_length=_INFERRED),
-}
 _FILES = [kind for kind in Format if kind is not Format.DELTA]

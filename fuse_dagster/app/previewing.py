@@ -99,7 +99,11 @@ def preview(
     uri = normal_uri(address)
     found = layout or guess(address, storage_options)
     try:
-        opened = _open_table(uri, wanted, storage_options) if found is Format.DELTA else _open_files(uri, wanted, found)
+        opened = (
+            _open_table(uri, wanted, storage_options)
+            if found is Format.DELTA
+            else _open_files(uri, wanted, found, storage_options)
+        )
         first, total, is_all = _asked_by_sql(opened, wanted) if wanted.sql is not None else _asked(opened, wanted)
     except FuseError:
         raise
@@ -131,12 +135,12 @@ def _open_table(uri: str, wanted: Wanted, storage_options: Mapping[str, str]) ->
     return _Opened(uri, scan_opened(table), view.count_rows() if counted else None, table.version())
 
 
-def _open_files(uri: str, wanted: Wanted, layout: Format) -> _Opened:
+def _open_files(uri: str, wanted: Wanted, layout: Format, storage_options: Mapping[str, str]) -> _Opened:
     for name, value in {"version": wanted.version, "timestamp": wanted.timestamp, "as-of": wanted.as_of}.items():
         if value is not None:
             msg = f"`--{name}` is for Delta tables; files of {layout} have no versions. Leave it out."
             raise ConfigError(msg)
-    rows = scan_files(uri, layout)
+    rows = scan_files(uri, layout, storage_options=storage_options)
     path = Path(uri)
     short = is_local(uri) and path.is_file() and path.stat().st_size <= _CHEAP
     known = layout is Format.PARQUET or short

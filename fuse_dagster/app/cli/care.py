@@ -87,7 +87,7 @@ def adopt(
     """
     from fuse_dagster.tables import adopt as take_over
 
-    where = place(address)
+    where = place(context, address)
     said = {
         "keys": keys, "source": source, "effective_column": effective_column, "sequence_by": sequence_by,
         "delete_when": delete_when, "track": track, "ignore": ignore, "timezone": timezone,
@@ -136,7 +136,7 @@ def rebuild(
     from fuse_dagster.app.batches import timed_batches
     from fuse_dagster.tables import rebuild as make_anew
 
-    where = place(address)
+    where = place(context, address)
     said = {
         "keys": keys, "source": source, "effective_column": effective_column, "sequence_by": sequence_by,
         "delete_when": delete_when, "track": track, "ignore": ignore, "timezone": timezone,

@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import typer
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 _SWITCHES = ("--json", "--debug")
-_VALUED = ("--log-format", "--log-level")
+_VALUED = ("--log-format", "--log-level", "--profile", "--connection")
 # What typer raises for a wrong command line; releases differ in where they keep it, not in what it is.
 _UsageError: Any = typer.BadParameter.__base__
 
@@ -123,10 +124,28 @@ def examples(*lines: str) -> str:
     return f"\b\nExamples:\n{shown}\n\n\b\n{_ANYWHERE}"
 
 
-_ANYWHERE = "--json, --debug, --log-format and --log-level may stand anywhere; see fuse --help."
+_ANYWHERE = "Global options, such as --json and --connection, may stand anywhere; see fuse --help."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What the global options of this call say.
+
+    Attributes:
+        output: How it answers.
+        connection: The connection of the profile that names are below; None where they are paths and URIs.
+    """
+
+    output: Output = field(default_factory=Output)
+    connection: str | None = None
+
+
+def call_of(context: typer.Context) -> Call:
+    """What the global options say."""
+    found = context.find_object(Call)
+    return Call() if found is None else found
 
 
 def output(context: typer.Context) -> Output:
-    """How this call answers, as its global options say."""
-    found = context.find_object(Output)
-    return Output() if found is None else found
+    """How this call answers."""
+    return call_of(context).output

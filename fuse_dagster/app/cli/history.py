@@ -37,7 +37,7 @@ def as_of(
     from fuse_dagster.app.histories import moment_in, times_of
     from fuse_dagster.tables import as_of as held
 
-    where_it_is = place(address)
+    where_it_is = place(context, address)
     own = times_of(where_it_is.uri, where_it_is.options)
     at = moment_in(moment, own.timezone)
     rows = held(
@@ -55,7 +55,7 @@ def current(
     from fuse_dagster.app.histories import times_of
     from fuse_dagster.tables import current as holds
 
-    where_it_is = place(address)
+    where_it_is = place(context, address)
     own = times_of(where_it_is.uri, where_it_is.options)
     rows = holds(
         where_it_is.uri, valid_from=own.valid_from, valid_to=own.valid_to, is_current=own.is_current,
@@ -79,7 +79,7 @@ def changes(
     from fuse_dagster.app.histories import declared, moment_in
     from fuse_dagster.tables import changes as happened
 
-    where_it_is = place(address)
+    where_it_is = place(context, address)
     mode = declared(where_it_is.uri, where_it_is.options)
     start, end = moment_in(since, mode.timezone), None if until is None else moment_in(until, mode.timezone)
     rows = happened(
@@ -95,7 +95,7 @@ def snapshots(context: typer.Context, address: Table) -> None:
     """List the snapshots that were applied to a history, as it remembers them."""
     from fuse_dagster.tables import known_snapshots
 
-    where = place(address)
+    where = place(context, address)
     found = known_snapshots(where.uri, storage_options=where.options)
     rows = [(row["effective_at"], ", ".join(row["columns"])) for row in found.iter_rows(named=True)]
     output(context).answer(found, table(["effective at", "columns"], rows), f"{counted(len(rows), 'snapshot')}.")
@@ -106,7 +106,7 @@ def foreign(context: typer.Context, address: Table) -> None:
     """List what others committed to a history since its last batch, and whether it was harmless."""
     from fuse_dagster.tables import foreign_changes
 
-    where = place(address)
+    where = place(context, address)
     found = foreign_changes(where.uri, storage_options=where.options)
     rows = [
         (one.version, one.committed_at, one.did.partition(": ")[2], "yes" if one.is_harmless else "no") for one in found
@@ -139,7 +139,7 @@ def retract(
     from fuse_dagster.app.histories import declared, moment_in
     from fuse_dagster.tables import retract as undo
 
-    where = place(address)
+    where = place(context, address)
     mode = declared(where.uri, where.options)
     at = moment_in(effective_at, mode.timezone)
     if not yes:

@@ -8,8 +8,14 @@ from typing import Annotated
 
 import typer
 
-Table = Annotated[str, typer.Argument(metavar="TABLE", help="Path or URI of a Delta table.")]
-Tables = Annotated[list[str], typer.Argument(metavar="TABLE", help="Paths or URIs of Delta tables.")]
+from fuse_dagster.app.cli.frame import call_of
+
+Table = Annotated[
+    str, typer.Argument(metavar="TABLE", help="Path or URI of a Delta table; with --connection its name below that.")
+]
+Tables = Annotated[
+    list[str], typer.Argument(metavar="TABLE", help="Paths or URIs of Delta tables; with --connection their names.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,24 @@ class Place:
         return self.uri
 
 
-def place(address: str) -> Place:
-    """The place that an argument names."""
-    return Place(address)
+def place(context: typer.Context, address: str, *, connection: str | None = None) -> Place:
+    """The place that an argument names: as it is, or below a connection.
+
+    Args:
+        context: Its global options may name a connection.
+        address: Path or URI; below a connection, a name with `/` between its parts, or `.` for its root.
+        connection: The connection, where the verb itself takes one.
+
+    Raises:
+        ConfigError: There is no such profile or connection, or the name can't be one of its tables.
+        FuseError: A secret that the connection needs can't be resolved.
+    """
+    name = connection or call_of(context).connection
+    if name is None:
+        return Place(address)
+    from fuse_dagster.app.profiles import connection_of
+
+    connector = connection_of(name)
+    parts = [part for part in address.split("/") if part not in {"", "."}]
+    uri = connector.uri(*parts) if parts else connector.uri("_").rpartition("/")[0]
+    return Place(uri, connector.storage_options())

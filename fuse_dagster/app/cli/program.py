@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 import fuse_dagster
-from fuse_dagster.app.cli import care, connectors, doctor, history, project, read, spark, tables
-from fuse_dagster.app.cli.frame import SETTINGS, Root
+from fuse_dagster.app.cli import care, connectors, doctor, history, profiles, project, read, spark, tables
+from fuse_dagster.app.cli.frame import SETTINGS, Call, Root
 from fuse_dagster.app.cli.logs import LogFormat, LogLevel, set_up
 from fuse_dagster.app.cli.output import Output
 
@@ -39,6 +40,12 @@ def global_options(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines are written to stderr.")] = LogFormat.HUMAN,
     log_level: Annotated[LogLevel, typer.Option(help="The lowest level that is written.")] = LogLevel.WARNING,
+    profile: Annotated[
+        str | None, typer.Option(help="Profile of fuse.yaml; else FUSE_PROFILE, else the file's default.")
+    ] = None,
+    connection: Annotated[
+        str | None, typer.Option(help="Connection of the profile: tables are then names below it.")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it, and stop.")
     ] = False,
@@ -49,7 +56,9 @@ def global_options(
     """
     del version
     set_up(log_format, log_level)
-    context.obj = Output(as_json=as_json, debug=debug)
+    if profile is not None:
+        os.environ["FUSE_PROFILE"] = profile  # also for what this process imports or starts
+    context.obj = Call(output=Output(as_json=as_json, debug=debug), connection=connection)
 
 
 app.command(epilog=read.EXAMPLES)(read.read)
@@ -59,6 +68,8 @@ history.app.command(epilog=care.ADOPT_EXAMPLES)(care.adopt)
 history.app.command(epilog=care.REBUILD_EXAMPLES)(care.rebuild)
 app.command(epilog=project.RUN_EXAMPLES)(project.run)
 app.command(epilog=project.UI_EXAMPLES)(project.ui)
+app.add_typer(profiles.profiles, name="profiles")
+app.add_typer(profiles.connections, name="connections")
 app.add_typer(connectors.app, name="connectors")
 app.add_typer(spark.app, name="spark")
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)

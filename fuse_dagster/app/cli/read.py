@@ -25,6 +25,7 @@ class _Format(StrEnum):
 
 
 EXAMPLES = examples(
+    "fuse read lake silver/airports",
     "fuse read lake/silver/airports --limit 5",
     "fuse read lake/silver/airports --as-of 2024-06-01 --columns icao,name",
     "fuse read landing/airports.csv --where \"country = 'AT' AND elevation > 2000\"",
@@ -35,7 +36,11 @@ EXAMPLES = examples(
 def read(
     context: typer.Context,
     address: Annotated[
-        str, typer.Argument(metavar="PATH", help="Path or URI of a Delta table, a file, or a folder of files.")
+        list[str],
+        typer.Argument(
+            metavar="[CONNECTION] PATH",
+            help="Path or URI of a table, a file or a folder of files; or a name below a connection.",
+        ),
     ],
     *,
     columns: Annotated[str | None, typer.Option(help="The columns to show, separated by commas.")] = None,
@@ -66,7 +71,10 @@ def read(
         limit=limit,
         count=count,
     )
-    where_it_is = place(address)
+    if len(address) > 2:
+        msg = f"it takes a path, or a connection and a path; these are {len(address)} words."
+        raise typer.BadParameter(msg)
+    where_it_is = place(context, address[-1], connection=address[0] if len(address) > 1 else None)
     found = preview(
         where_it_is.uri,
         wanted,

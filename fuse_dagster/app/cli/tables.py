@@ -32,7 +32,7 @@ def list_tables(
     from fuse_dagster.core.errors import TableStateError
     from fuse_dagster.tables.view import normal_uri
 
-    where = place(folder)
+    where = place(context, folder)
     out, root = output(context), normal_uri(where.uri)
     seen, broken = [], []
     for uri in steps(list(tables_below(where.uri, where.options)), "look at"):
@@ -65,7 +65,7 @@ def show(context: typer.Context, address: Table) -> None:
     """Show a table: version, rows, files, bytes, columns and properties."""
     from fuse_dagster.app.looking import look
 
-    where = place(address)
+    where = place(context, address)
     seen = look(where.uri, where.options)
     pairs: list[tuple[str, object]] = [
         ("table", seen.uri),
@@ -98,7 +98,7 @@ def history(
     """
     from fuse_dagster.app.looking import commits
 
-    where = place(address)
+    where = place(context, address)
     found = commits(where.uri, where.options, limit=limit)
     rows = [(one.version, one.committed_at, one.operation, "yes" if one.is_ours else "", one.by) for one in found]
     output(context).answer(found, table(["version", "committed at", "operation", "by fuse", "program"], rows))
@@ -124,7 +124,7 @@ def compact(
 
     done = []
     for address in steps(addresses, "compact"):
-        where = place(address)
+        where = place(context, address)
         full = ROWS_PER_FILE if rows_per_file is None else rows_per_file
         report = run(
             where.uri, cluster_by=cluster_by or None, rows_per_file=full, storage_options=where.options, dry_run=dry_run
@@ -156,7 +156,7 @@ def vacuum(
 
     done: list[tuple[str, Vacuumed]] = []
     for address in steps(addresses, "vacuum"):
-        where = place(address)
+        where = place(context, address)
         report = run(where.uri, retention_hours=retention_hours, dry_run=not yes, storage_options=where.options)
         done.append((address, report))
     files = [(address, name) for address, report in done for name in (*report.files, *report.memory_files)]

@@ -52,7 +52,12 @@ def fuse() -> Fuse:
     """Run `fuse` in this process."""
 
     def run(*words: object, program: Any = app) -> Said:
-        done = CliRunner().invoke(program, [str(word) for word in words], prog_name="fuse")
+        before = dict(os.environ)  # which `--profile` and `.env` files change
+        try:
+            done = CliRunner().invoke(program, [str(word) for word in words], prog_name="fuse")
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
         return Said(done.exit_code, done.stdout, done.stderr)
 
     return run
