@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from threading import RLock
 
-from fuse_dagster.core.errors import ConfigError, FuseError, SecretError
+from fuse_dagster.core.errors import ConfigError, FuseError, MissingExtraError, SecretError
 from fuse_dagster.core.naming import did_you_mean, listing
 from fuse_dagster.core.registry import Registry
 from fuse_dagster.secrets.masking import Known, known_scheme
@@ -76,7 +76,7 @@ class Resolver:
 
     def use(self, store: Store) -> None:
         """See the function `use`."""
-        scheme = next((name for name in self._registry.names if isinstance(store, self._registry.load(name))), None)
+        scheme = next((name for name in self._registry.names if self._is(store, name)), None)
         if scheme is None:
             msg = f"`{type(store).__name__}` is no registered store. Valid: {listing(self._registry.names)}."
             raise ConfigError(msg)
@@ -103,6 +103,12 @@ class Resolver:
         self._lock = RLock()
         self._slots = {}
         self._known = Known()
+
+    def _is(self, store: Store, scheme: str) -> bool:
+        try:
+            return isinstance(store, self._registry.load(scheme))
+        except MissingExtraError:  # of another package's store, which this one is not
+            return False
 
     def _is_reference(self, text: str) -> bool:
         if known_scheme(text) is not None:

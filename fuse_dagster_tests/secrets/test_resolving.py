@@ -10,15 +10,19 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, Literal
+from urllib.parse import quote
 
 import pytest
 from dagster import EnvVar
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from fuse_dagster import Connector, secrets
 from fuse_dagster.core.errors import ConfigError, MissingExtraError, SecretError
 from fuse_dagster.core.registry import Registry
 from fuse_dagster.secrets.env import Env
+from fuse_dagster.secrets.masking import Known
 from fuse_dagster.secrets.reference import Reference, parse
 from fuse_dagster.secrets.resolving import Resolver
 from fuse_dagster.secrets.store import Store
@@ -87,6 +91,13 @@ def test_the_same_settings_once_more_change_nothing(resolver: Resolver) -> None:
     resolver.resolve("env://A")
     resolver.use(Counting(ttl=10))
     assert resolver.resolve("env://A") == "value 1"
+
+
+def test_a_store_can_be_used_where_the_client_of_another_is_missing() -> None:
+    lines = {"another": "fuse_dagster_no_such:X", "env": f"{__name__}:Counting"}
+    resolver = Resolver(Registry("fuse_dagster.secrets", Store, lines))  # type: ignore[type-abstract]
+    resolver.use(Counting(ttl=7))
+    assert resolver.store("env").ttl == 7
 
 
 def test_a_forgotten_value_is_asked_for_again(resolver: Resolver) -> None:
@@ -268,6 +279,29 @@ def test_values_are_scrubbed_from_what_others_say(monkeypatch: pytest.MonkeyPatc
     secrets.resolve("literal-secret")
     said = "GET https://x.test/?sig=sword%2Ffish%2B1%3D failed for sword/fish+1= and literal-secret"
     assert secrets.scrub(said) == "GET https://x.test/?sig=*** failed for *** and ***"
+
+
+@given(value=st.text(st.characters(exclude_characters="*", codec="utf-8"), min_size=6), around=st.text())
+def test_no_value_is_left_wherever_it_stands(value: str, around: str) -> None:
+    known = Known()
+    known.add(value)
+    said = f"{around}{value}{around}{quote(value, safe='')}{value}{around}"
+    assert value not in known.scrub(said)
+    assert quote(value, safe="") not in known.scrub(said)
+
+
+def test_values_that_are_not_used_for_long_are_no_longer_looked_for() -> None:
+    known = Known(limit=9)
+    for number in range(10):
+        known.add(f"value {number}")  # in two forms: as it is, and as in a URL, by either convention
+    assert known.scrub("value 0 value 9") == "value 0 ***"
+
+
+@given(path=st.text(min_size=1), field=st.text(), value=st.text(min_size=1))
+def test_any_path_and_field_can_be_written(path: str, field: str, value: str) -> None:
+    written = f"vault://{quote(path, safe='')}?version={quote(value, safe='')}#{quote(field, safe='')}"
+    found = parse(written)
+    assert (found.path, found.field, found.options) == (path, field, {"version": value})
 
 
 def test_no_value_is_in_a_copy_or_a_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
