@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fuse_dagster.connectors.adls import ADLS
     from fuse_dagster.connectors.base import Connector
     from fuse_dagster.connectors.gcs import GCS
     from fuse_dagster.connectors.local import Local
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 # name -> module below this package. A test compares it with the imports above and with __all__.
 _WHERE = {
+    "ADLS": "connectors.adls",
     "Column": "core.columns",
     "Connector": "connectors.base",
     "DeltaIOManager": "orchestration.io_manager",
@@ -45,6 +47,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "ADLS",
     "GCS",
     "S3",
     "Column",

@@ -10,6 +10,7 @@ from fuse_dagster.connectors.base import Connector
 from fuse_dagster.core.registry import Registry
 
 BUILTIN = {
+    "adls": "fuse_dagster.connectors.adls:ADLS",
     "gcs": "fuse_dagster.connectors.gcs:GCS",
     "local": "fuse_dagster.connectors.local:Local",
     "s3": "fuse_dagster.connectors.s3:S3",

@@ -59,7 +59,7 @@ FAULTS = {
         r"|^(?:PermissionDenied|Unauthenticated|ClientAuthentication|CredentialUnavailable|NoCredentials)Error"
         r"|An error occurred \((?:AccessDenied|InvalidClientTokenId|ExpiredToken|SignatureDoesNotMatch)"
         r"|GCP credential error|decode service account|Error reading pem|Unable to open service account"
-        r"|error: Invalid (?:symbol|padding|input length|byte)|error: Encoded text cannot",
+        r"|Invalid Access Key|error: Invalid (?:symbol|padding|input length|byte)|error: Encoded text cannot",
         StoreError,
         "is refused to these credentials",
         "Check that they belong to this store, haven't expired, and may read, write and list there.",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fuse_dagster_tests.servers.azurite import AzuriteServer, azurite_server, missing
 from fuse_dagster_tests.servers.gcs import gcs_server
 from fuse_dagster_tests.servers.s3 import S3Server, s3_server
 
@@ -19,4 +20,12 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture(scope="session")
 def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with gcs_server(tmp_path_factory.mktemp("gcs") / "server") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzuriteServer]:
+    if reason := missing():
+        pytest.skip(reason)
+    with azurite_server(tmp_path_factory.mktemp("azurite") / "server") as server:
         yield server
