@@ -175,8 +175,8 @@ def _answer(
     from fuse_dagster.app.cli.declaring import names
     from fuse_dagster.app.narrowing import narrow
 
-    found = narrow(rows, columns=None if columns is None else names(columns), where=where, of="The history")
-    shown, total = found.head(limit), found.height
+    kept = None if columns is None else names(columns)
+    shown, total = narrow(rows, columns=kept, where=where, limit=limit, of="The history")
     said = f"{counted(total, 'row')}, {of}."
     if shown.height < total:
         said = f"First {shown.height:,} of {said}"

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fuse_dagster.app.envelope import accepted, message
 from fuse_dagster.app.hiding import hidden
-from fuse_dagster.app.values import plain, read, type_name
+from fuse_dagster.app.values import counted, plain, read, type_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -115,7 +115,7 @@ def frame_table(frame: pl.DataFrame) -> list[RenderableType]:
     found: list[RenderableType] = [table(headings, frame.select(names).iter_rows())]
     if len(names) < frame.width:
         rest = ", ".join(f"{read(name)} ({type_name(frame.schema[name])})" for name in frame.columns[fitting:])
-        found.append(f"{frame.width - len(names)} more columns: {rest}. Choose by `--columns`.")
+        found.append(f"{counted(frame.width - len(names), 'more column')}: {rest}. Choose by `--columns`.")
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,3 +76,24 @@ def fuse_process() -> Fuse:
         return Said(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+def on_a_terminal(*words: object, columns: int = 100) -> str:
+    """What a terminal shows of a call of `fuse`, without colours and without what moves the cursor."""
+    outer, inner = pty.openpty()
+    command = [sys.executable, "-m", "fuse_dagster.app.cli", *map(str, words)]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": str(columns), "TERM": "xterm"}
+    running = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=inner, stderr=inner)
+    os.close(inner)
+    shown = b""
+    while True:
+        try:
+            part = os.read(outer, 65_536)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(outer)
+    assert running.wait() == 0, shown
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import pytest
 import typer
+from typer.main import get_command
 
 import fuse_dagster
 from fuse_dagster.app.cli import exits
 from fuse_dagster.app.cli.frame import Root, hoisted
-from fuse_dagster.app.cli.program import global_options
+from fuse_dagster.app.cli.program import app, global_options
 from fuse_dagster.app.envelope import Kind
 from fuse_dagster.core import errors
 from fuse_dagster_tests.app.cli.conftest import Fuse
@@ -125,6 +130,31 @@ def test_global_options_may_stand_anywhere(given: list[str], expected: list[str]
 
 def test_what_follows_two_dashes_is_no_option(fuse: Fuse, failing: typer.Typer) -> None:
     assert fuse("echo", "--", "a", "--json", program=failing).out == "a --json"
+
+
+def _verbs(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield name, command
+        return
+    for word, one in below.items():
+        yield from _verbs(f"{name} {word}".strip(), one)
+
+
+VERBS = dict(_verbs("", get_command(app)))
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_help_of_a_verb_has_examples_with_options_that_exist(fuse: Fuse, name: str) -> None:
+    said = fuse(*name.split(), "--help")
+    assert said.code == exits.OK
+    examples = re.findall(rf"\bfuse (?:--\w.*)?{name}\b.*", said.out.partition("Examples:")[2])
+    assert examples
+    known = {word for command in (VERBS[name], get_command(app)) for one in command.params for word in one.opts}
+    for example in examples:
+        options = [word for word in shlex.split(example) if word.startswith("-")]
+        assert set(options) <= known, example
+    assert all(one.help for one in VERBS[name].params if one.name != "help"), "an option says why one would set it"
 
 
 def test_a_wrong_command_line_says_where_help_is(fuse: Fuse) -> None:

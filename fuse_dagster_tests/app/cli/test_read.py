@@ -5,11 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
-import os
-import pty
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -18,8 +13,7 @@ import pytest
 from fuse_dagster.app.cli import exits
 from fuse_dagster.app.envelope import Kind
 from fuse_dagster.tables import Append, History, write
-from fuse_dagster_tests.app.cli.conftest import Fuse
-from fuse_dagster_tests.docs.pages import ROOT as CHECKOUT
+from fuse_dagster_tests.app.cli.conftest import Fuse, on_a_terminal
 
 ROWS = pl.DataFrame({"icao": ["EDDB", "LOWW", "LSZH"], "name": ["Berlin", None, "Zürich"], "feet": [157, 600, 1416]})
 
@@ -155,23 +149,7 @@ def test_values_can_not_steer_the_terminal(fuse: Fuse, tmp_path: Path) -> None:
 
 def test_a_terminal_shows_the_columns_that_fit(tmp_path: Path) -> None:
     pl.DataFrame({f"column_{number}": [number] for number in range(30)}).write_parquet(tmp_path / "wide.parquet")
-    outer, inner = pty.openpty()
-    env = os.environ | {"PYTHONPATH": str(CHECKOUT), "COLUMNS": "80", "TERM": "xterm"}
-    command = [sys.executable, "-m", "fuse_dagster.app.cli", "read", str(tmp_path / "wide.parquet")]
-    done = subprocess.Popen(command, env=env, stdout=inner, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    os.close(inner)
-    shown = b""
-    while True:
-        try:
-            part = os.read(outer, 65536)
-        except OSError:  # how Linux says that the other end is closed
-            break
-        shown += part
-    os.close(outer)
-    assert done.wait() == 0
-    assert done.stderr is not None
-    done.stderr.close()
-    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+    text = on_a_terminal("read", tmp_path / "wide.parquet", columns=80)
     assert "25 more columns: column_5" in text
     assert max(len(line) for line in text.splitlines()[:4]) <= 80
 

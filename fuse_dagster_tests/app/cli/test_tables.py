@@ -11,7 +11,7 @@ import pytest
 from fuse_dagster.app.cli import exits
 from fuse_dagster.app.envelope import Kind
 from fuse_dagster.tables import Append, History, Overwrite, write
-from fuse_dagster_tests.app.cli.conftest import Fuse
+from fuse_dagster_tests.app.cli.conftest import Fuse, on_a_terminal
 
 
 @pytest.fixture
@@ -76,6 +76,15 @@ def test_compaction_is_reported_and_a_dry_run_changes_nothing(fuse: Fuse, lake: 
     assert "1 of 2 compacted." in said.out
     assert "compact 1/2: " in said.err
     assert fuse("tables", "show", address, "--json").result["files"] == 1
+
+
+def test_a_terminal_shows_a_bar_and_a_pipe_plain_lines(fuse: Fuse, lake: Path) -> None:
+    addresses = [lake / "bronze" / "two words", lake / "silver" / "airports"]
+    shown = on_a_terminal("tables", "vacuum", *addresses)
+    assert "\u2501" in shown  # a part of the bar
+    assert "vacuum 1/2" not in shown
+    piped = fuse("tables", "vacuum", *addresses)
+    assert [line.partition(":")[0] for line in piped.err.splitlines()] == ["vacuum 1/2", "vacuum 2/2"]
 
 
 def test_a_vacuum_removes_nothing_unless_told(fuse: Fuse, lake: Path) -> None:
