@@ -62,6 +62,7 @@ profiles:
       no_variable: {{type: s3, bucket: lake, access_key_id: env://CANARY_IX,
         secret_access_key: file://{folder}/mounted/token}}
 """
+FUSE = [sys.executable, "-m", "fuse_dagster.app.cli", "--debug", "--log-level", "debug"]
 SUCCEED = ("lake", "store", "from_env_file", "literal")
 FAIL = ("down", "gone", "no_field", "no_variable")
 
@@ -107,8 +108,16 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
         }
         (folder / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         command = [sys.executable, "-m", "dagster", "job", "execute", "-f", str(PROJECT), "-j", "everything"]
-        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
-        yield Left(done.stdout + done.stderr, folder)
+        asked = [
+            [*FUSE, "profiles", "show"],
+            *([*FUSE, "connections", "test", name] for name in ("store", "down", "no_field")),
+            [*FUSE, "--connection", "gone", "tables", "show", "planes_gone"],
+        ]
+        printed = ""
+        for words in [command, *asked]:
+            done = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+            printed += f"$ {words}\n{done.stdout}{done.stderr}\nexit code {done.returncode}\n"
+        yield Left(printed, folder)
 
 
 def test_the_canaries_were_used_and_the_errors_happened(left: Left) -> None:
@@ -119,6 +128,8 @@ def test_the_canaries_were_used_and_the_errors_happened(left: Left) -> None:
     for name in (*(f"planes_{name}" for name in FAIL), "careless"):
         assert f'STEP_FAILURE - Execution of step "{name}" failed' in left.printed, left.printed[-3000:]
     assert "It holds a secret itself" in left.printed
+    codes = [line.removeprefix("exit code ") for line in left.printed.splitlines() if line.startswith("exit code ")]
+    assert [code == "0" for code in codes] == [False, True, True, False, False, False], left.printed
 
 
 @pytest.mark.parametrize("canary", CANARIES)
