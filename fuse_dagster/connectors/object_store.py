@@ -170,7 +170,9 @@ class ObjectStore(Connector):
         def put(store: "Store") -> None:
             if rewinds and not isinstance(data, bytes):
                 data.seek(start)
-            obstore.put(store, key, data, chunk_size=PART, max_concurrency=4)
+            # obstore asks a file for its length, which one that can't be rewound does not know.
+            sent = data if rewinds or isinstance(data, bytes) else iter(lambda: data.read(PART), b"")
+            obstore.put(store, key, sent, chunk_size=PART, max_concurrency=4)
 
         self._asked(put, path, again=rewinds)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -23,6 +26,7 @@ from fuse_dagster.core.errors import ConfigError, FuseError, StoreError, StoreUn
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.secrets import secret_fields
 from fuse_dagster.tables import Append, History, Upsert, as_of, current, maintain, write
+from fuse_dagster_tests.house.source import ROOT
 from fuse_dagster_tests.tables.faults.feeds import FEEDS
 from fuse_dagster_tests.tables.faults.places import Place
 from fuse_dagster_tests.tables.faults.worker import Worker
@@ -235,10 +239,52 @@ class WriteContract:
             assert file.read() == data
             assert file.read() == b""
 
+    def test_a_stream_that_cannot_be_rewound_is_written(self, connector: Disk) -> None:
+        ours, theirs = os.pipe()
+        with os.fdopen(ours, "rb") as source:
+            with os.fdopen(theirs, "wb") as sink:
+                sink.write(b"from a pipe")
+            connector.write("piped", source)
+        assert content(connector, "piped") == b"from a pipe"
+
     def test_an_empty_file_is_a_file(self, connector: Disk) -> None:
         connector.write("in/empty", b"")
         assert connector.exists("in/empty")
         assert content(connector, "in/empty") == b""
+
+
+# A file that is made while it is read, so that no gigabyte lies on the disk of the tests besides the server's.
+THROUGH_LITTLE_MEMORY = """
+import io, json, resource, sys
+from fuse_dagster.connectors import connectors
+
+GIGABYTE, BLOCK = 1_000_000_000, bytes(range(250)) * 4000
+
+class Made(io.RawIOBase):
+    at = 0
+    def readable(self):
+        return True
+    def readinto(self, buffer):
+        size = min(len(buffer), len(BLOCK), GIGABYTE - self.at)
+        buffer[:size] = BLOCK[:size]
+        self.at += size
+        return size
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+lake = connectors.load(sys.argv[1])(**json.load(sys.stdin))
+lake.write("warm", b"up")
+before = peak()
+lake.write("gigabyte", io.BufferedReader(Made(), buffer_size=len(BLOCK)))
+source = io.BufferedReader(Made(), buffer_size=len(BLOCK))
+with lake.open("gigabyte") as file:
+    while part := file.read(4_000_000):
+        assert part == source.read(len(part))
+    assert file.tell() == GIGABYTE
+lake.delete("gigabyte")
+print(before, peak())
+"""
 
 
 LONGEST = 30
@@ -310,6 +356,21 @@ class StoreContract(WriteContract):
             connector.write("big", b"b" * 20_000_000)
             with pytest.raises(StoreUnavailableError, match="replaced while it was read"):
                 file.read()
+
+    @pytest.mark.slow
+    def test_a_file_of_a_gigabyte_passes_through_little_memory(self, connector: ObjectStore) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", THROUGH_LITTLE_MEMORY, connector.type],
+            cwd=ROOT,
+            input=json.dumps(connector.model_dump()),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        before, after = (int(word) for word in done.stdout.split())
+        assert (after - before) * 1024 < 300_000_000, "bytes that memory grew by"
 
     def test_a_secret_that_changed_in_its_store_is_fetched_anew(
         self, connector: ObjectStore, other: Callable[..., ObjectStore], tmp_path: Path
