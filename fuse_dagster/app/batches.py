@@ -13,7 +13,9 @@ from polars.exceptions import PolarsError
 
 from fuse_dagster.app.formats import Format, guess, scan_files
 from fuse_dagster.core.errors import ConfigError, InputError, first_line
+from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.engines.local.reading import scan
+from fuse_dagster.tables.view import is_local, normal_uri
 
 _CLOCK = re.compile(r"%[HIcXf]")
 
@@ -64,6 +66,7 @@ def timed_batches(
 
     Raises:
         ConfigError: A name says no time, or no format.
+        StoreError: The store refuses; or `StoreUnavailableError`, where it can't be reached.
         InputError: A file can't be read.
     """
     for path in paths:
@@ -76,6 +79,9 @@ def timed_batches(
                 else scan_files(path, layout, types=types, storage_options=storage_options)
             ).collect()
         except (PolarsError, OSError) as error:
+            refused = None if is_local(normal_uri(path)) else store_error(error, path)
+            if refused is not None:
+                raise refused from error
             msg = f"The batch `{path}` can't be read as {layout}: {first_line(error)}. Nothing was written."
             raise InputError(msg) from error
         yield rows if at is None else (at, rows)

@@ -14,9 +14,10 @@ from deltalake.schema import ArrayType, MapType, StructType
 from pyarrow.fs import FileSelector, FileType
 
 from fuse_dagster.core.errors import FuseError, TableNotFoundError, TableStateError, Terminal, first_line
+from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.tables.commit import WRITE_ID
 from fuse_dagster.tables.maintaining.history import is_history
-from fuse_dagster.tables.view import TableView, normal_uri, open_view
+from fuse_dagster.tables.view import TableView, is_local, normal_uri, open_view
 
 _LOG = "_delta_log"
 
@@ -138,6 +139,7 @@ def tables_below(folder: str, storage_options: Mapping[str, str]) -> Iterator[st
 
     Raises:
         NotThereError: There is no such folder.
+        StoreError: The store refuses; or `StoreUnavailableError`, where it can't be reached.
         TableStateError: It can't be listed.
     """
     root = normal_uri(folder)
@@ -149,6 +151,9 @@ def tables_below(folder: str, storage_options: Mapping[str, str]) -> Iterator[st
         msg = f"There is no folder `{root}`, or this process may not read it. Correct the path."
         raise NotThereError(msg) from error
     except (DeltaError, OSError, ValueError) as error:
+        refused = None if is_local(root) else store_error(error, root)
+        if refused is not None:
+            raise refused from error
         msg = f"`{root}` can't be listed: {first_line(error)}. Correct the path, or let this process read there."
         raise TableStateError(msg) from error
 

@@ -14,6 +14,7 @@ from fuse_dagster.app.histories import moment_in, times_of
 from fuse_dagster.app.looking import NotThereError
 from fuse_dagster.app.narrowing import NAME
 from fuse_dagster.core.errors import ConfigError, FuseError, InputError, first_line
+from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.engines.local.frames import quoted
 from fuse_dagster.engines.local.reading import choose, open_table, scan_opened
 from fuse_dagster.engines.local.sql import query
@@ -93,6 +94,7 @@ def preview(
         TableNotFoundError: There is no table.
         NotThereError: There is no file.
         TableStateError: A table can't be read, or the version asked for has expired.
+        StoreError: The store refuses; or `StoreUnavailableError`, where it can't be reached.
         InputError: A file can't be read as what it is called, or the SQL fails on the data.
         ConfigError: An unknown column, a wrong condition or query, a version or moment of what has none.
     """
@@ -111,6 +113,9 @@ def preview(
         msg = f"There is nothing at `{uri}`. Correct the path."
         raise NotThereError(msg) from error
     except (PolarsError, OSError) as error:
+        refused = None if is_local(uri) else store_error(error, uri)
+        if refused is not None:
+            raise refused from error
         msg = f"`{uri}` can't be read as {found}: {first_line(error)}. Repair it, or say its format by `--format`."
         raise InputError(msg) from error
     return Preview(uri=uri, format=found, version=opened.version, rows=first, rows_total=total, is_all=is_all)

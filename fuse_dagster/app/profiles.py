@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 import warnings
@@ -15,6 +16,8 @@ from fuse_dagster.connectors.base import CanDelete, CanList, CanRead, CanWrite, 
 from fuse_dagster.connectors.profiles import LiteralSecretWarning, Profile, load_profile
 from fuse_dagster.core.errors import ConfigError, FuseError, StoreError
 from fuse_dagster.core.naming import did_you_mean
+
+logger = logging.getLogger(__name__)
 
 _PROBE = b"fuse_dagster tries whether it may write here"
 
@@ -39,14 +42,17 @@ class Tried:
 
 
 def profile() -> Profile:
-    """Load the profile that `FUSE_PROFILE` or `fuse.yaml` chooses; what it warns of is in `Profile.warnings`.
+    """Load the profile that `FUSE_PROFILE` or `fuse.yaml` chooses; what it warns of is logged.
 
     Raises:
         ConfigError: There is no `fuse.yaml`, or something is wrong with it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LiteralSecretWarning)
-        return load_profile()
+        found = load_profile()
+    for text in found.warnings:
+        logger.warning("%s", text)
+    return found
 
 
 def connection_of(name: str) -> Connector:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from fuse_dagster.app.cli.frame import examples, group, output
 from fuse_dagster.app.cli.output import table
 from fuse_dagster.app.envelope import kind_of
 from fuse_dagster.app.values import counted
-
-if TYPE_CHECKING:
-    from fuse_dagster.connectors.profiles import Profile
 
 profiles = group("The profiles of fuse.yaml.")
 connections = group("The connections of a profile.")
@@ -44,7 +41,6 @@ def show_profile(context: typer.Context) -> None:
             "warnings": found.warnings,
         },
         table(["field", "value", "from"], [tuple(row.values()) for row in rows]),
-        *_warned(found),
         said,
     )
 
@@ -62,7 +58,6 @@ def list_connections(context: typer.Context) -> None:
     output(context).answer(
         {"profile": found.name, "connections": rows, "warnings": found.warnings},
         table(["connection", "type", "root"], [tuple(row.values()) for row in rows]),
-        *_warned(found),
         f"{counted(len(rows), 'connection')} in profile `{found.name}`.",
     )
 
@@ -94,7 +89,3 @@ def try_connection(
     )
     if failed is not None:
         raise typer.Exit(exits.CODES[kind_of(failed)])
-
-
-def _warned(found: Profile) -> list[str]:
-    return [f"Warning: {text}" for text in found.warnings]

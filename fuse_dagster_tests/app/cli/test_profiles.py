@@ -86,7 +86,8 @@ def test_a_literal_secret_is_masked_and_warned_of(fuse: Fuse, project: Path) -> 
     for words in (["profiles", "show"], ["connections", "list"], ["doctor"], ["connections", "test", "store"]):
         said = fuse(*words)
         assert CANARY not in said.out + said.err
-    assert "Warning: " in fuse("profiles", "show").out
+    assert "WARNING" in fuse("read", "lake", "silver/airports").err
+    assert fuse("profiles", "show", "--json").result["warnings"]
 
 
 def test_all_that_is_wrong_with_a_profile_is_said_with_lines(fuse: Fuse, project: Path) -> None:
@@ -177,3 +178,27 @@ def test_a_lake_in_s3_is_looked_at_by_the_name_of_its_connection(
     [compacted] = fuse("tables", "compact", "silver/air ports", "--connection", "store", "--json").result
     assert compacted["report"]["files_after"] == 1
     assert fuse("read", "store", "silver/none").code == exits.CODES[Kind.NOT_FOUND]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["read", "store", "silver/airports"],
+        ["read", "store", "landing/a.csv"],
+        ["tables", "show", "silver/airports", "--connection", "store"],
+        ["tables", "list", "--connection", "store"],
+        ["tables", "vacuum", "silver/airports", "--connection", "store"],
+        ["history", "current", "silver/airports", "--connection", "store"],
+        ["connections", "test", "store", "--write"],
+    ],
+    ids=" ".join,
+)
+def test_no_verb_tells_the_secret_that_a_store_refuses(
+    fuse: Fuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: S3Server, words: list[str]
+) -> None:
+    _project(tmp_path, monkeypatch, s3.port)
+    monkeypatch.setenv("LAKE_SECRET", CANARY)
+    said = fuse(*words, "--json", "--debug", "--log-level", "debug")
+    assert said.code == exits.CODES[Kind.STORE], said.out
+    assert not said.document["ok"]
+    assert CANARY not in said.out + said.err
