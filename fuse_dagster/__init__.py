@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.base import Connector
     from fuse_dagster.connectors.gcs import GCS
     from fuse_dagster.connectors.local import Local
+    from fuse_dagster.connectors.profiles import load_profile
     from fuse_dagster.connectors.s3 import S3
     from fuse_dagster.core.columns import Column
     from fuse_dagster.orchestration.assets import delta_table, history_table
@@ -40,6 +41,7 @@ _WHERE = {
     "delta_table": "orchestration.assets",
     "history_checks": "orchestration.checks",
     "history_table": "orchestration.assets",
+    "load_profile": "connectors.profiles",
     "maintenance_job": "orchestration.maintenance",
     "split": "quality.rules",
     "sql_model": "orchestration.sql_models",
@@ -60,6 +62,7 @@ __all__ = [
     "delta_table",
     "history_checks",
     "history_table",
+    "load_profile",
     "maintenance_job",
     "split",
     "sql_model",
