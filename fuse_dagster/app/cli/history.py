@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fuse_dagster.app.cli.frame import examples, group, output
+from fuse_dagster.app.cli.interrupts import ended_at_once
 from fuse_dagster.app.cli.output import frame_table, table
 from fuse_dagster.app.cli.places import Place, Table, place
 from fuse_dagster.app.values import counted, frame_of
@@ -176,7 +177,8 @@ def _answer(
     from fuse_dagster.app.narrowing import narrow
 
     kept = None if columns is None else names(columns)
-    shown, total = narrow(rows, columns=kept, where=where, limit=limit, of="The history")
+    with ended_at_once():
+        shown, total = narrow(rows, columns=kept, where=where, limit=limit, of="The history")
     said = f"{counted(total, 'row')}, {of}."
     if shown.height < total:
         said = f"First {shown.height:,} of {said}"

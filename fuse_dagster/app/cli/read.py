@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fuse_dagster.app.cli.frame import examples, output
+from fuse_dagster.app.cli.interrupts import ended_at_once
 from fuse_dagster.app.cli.output import frame_table
 from fuse_dagster.app.cli.places import place
 from fuse_dagster.app.values import counted, frame_of
@@ -75,12 +76,9 @@ def read(
         msg = f"it takes a path, or a connection and a path; these are {len(address)} words."
         raise typer.BadParameter(msg)
     where_it_is = place(context, address[-1], connection=address[0] if len(address) > 1 else None)
-    found = preview(
-        where_it_is.uri,
-        wanted,
-        storage_options=where_it_is.options,
-        layout=None if layout is None else Format(layout.value),
-    )
+    chosen = None if layout is None else Format(layout.value)
+    with ended_at_once():
+        found = preview(where_it_is.uri, wanted, storage_options=where_it_is.options, layout=chosen)
     result = {
         "uri": found.uri,
         "format": found.format,

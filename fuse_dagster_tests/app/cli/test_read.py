@@ -5,6 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +19,7 @@ from fuse_dagster.app.cli import exits
 from fuse_dagster.app.envelope import Kind
 from fuse_dagster.tables import Append, History, write
 from fuse_dagster_tests.app.cli.conftest import Fuse, on_a_terminal
+from fuse_dagster_tests.docs.pages import ROOT as CHECKOUT
 
 ROWS = pl.DataFrame({"icao": ["EDDB", "LOWW", "LSZH"], "name": ["Berlin", None, "Zürich"], "feet": [157, 600, 1416]})
 
@@ -159,3 +165,23 @@ def test_json_holds_every_value(fuse: Fuse, tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "a.parquet")
     said = fuse("read", tmp_path / "a.parquet", "--json")
     assert json.loads(said.out)["result"]["rows"] == [{"at": "2024-01-01T00:00:00+00:00", "raw": "AA==", "inf": "inf"}]
+
+
+def test_an_interrupt_ends_a_long_query_at_once(tmp_path: Path) -> None:
+    pl.DataFrame({"a": range(1_000_000)}).write_parquet(tmp_path / "a.parquet")
+    endless = "SELECT count(*) AS n FROM data x, data y WHERE sqrt(x.a) * y.a < 3"
+    command = [sys.executable, "-m", "fuse_dagster.app.cli", "read", str(tmp_path / "a.parquet"), "--sql", endless]
+    env = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    running = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        ticks = 0
+        while ticks < 300:  # hundredths of a second of processor time: past the imports, which take two
+            fields = Path(f"/proc/{running.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            ticks = int(fields[11]) + int(fields[12])
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode in {-signal.SIGINT, exits.INTERRUPTED}  # the latter where it came before the query
