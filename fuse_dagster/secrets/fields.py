@@ -12,7 +12,8 @@ from fuse_dagster.secrets.masking import mask
 def secret_field(*, description: str, default: str = "") -> Any:
     """A field that holds a secret: a reference, a Dagster `EnvVar`, or a value.
 
-    Any field with `json_schema_extra={"secret": True}` is one; this is the short way to write it.
+    Any field with `json_schema_extra={"secret": True}` is one; this is the short way to write it, and has Dagster's UI
+    mask the field where it shows how a resource is configured.
 
     Args:
         description: Why one would set it.
@@ -24,7 +25,8 @@ def secret_field(*, description: str, default: str = "") -> Any:
         >>> Tape(key="swordfish")
         Tape(key='***')
     """
-    return Field(default=default, description=description, json_schema_extra={"secret": True})
+    marks: dict[str, Any] = {"secret": True, "dagster__is_secret": True}
+    return Field(default=default, description=description, json_schema_extra=marks)
 
 
 def secret_fields(model: type[BaseModel]) -> frozenset[str]:

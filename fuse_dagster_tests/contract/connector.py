@@ -137,6 +137,10 @@ class ConnectorContract:
     def test_no_secret_shows_in_its_repr(self, connector: Connector) -> None:
         assert not [secret for secret in secrets_of(connector) if secret in f"{connector} {connector!r}"]
 
+    def test_dagsters_ui_masks_what_is_secret(self, connector: Connector) -> None:
+        fields = type(connector).to_config_schema().as_field().config_type.fields
+        assert {name for name, field in fields.items() if field.is_secret} == secret_fields(type(connector))
+
     def test_every_option_says_why_one_would_set_it(self, connector: Connector) -> None:
         for name, field in type(connector).model_fields.items():
             assert name == "type" or field.description, name
