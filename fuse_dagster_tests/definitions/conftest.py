@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -18,9 +19,12 @@ from fuse_dagster.definitions.demo.partitions import RELEASES
 from fuse_dagster.definitions.demo.project import demo_definitions
 from fuse_dagster.definitions.demo.running import CONSOLE
 from fuse_dagster.definitions.demo.settings import Places
+from fuse_dagster.orchestration.io_manager import DeltaTables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from fuse_dagster.connectors.base import Connector
 
 OLD = 1_500_000_000
 """A time of modification long ago, in seconds since the epoch: nobody is still writing the file."""
@@ -107,6 +111,22 @@ def project(tmp_path: Path) -> Iterator[Project]:
 def another_project(tmp_path: Path) -> Iterator[Project]:
     with open_project(tmp_path / "another") as opened:
         yield opened
+
+
+RUNS = (("load_release", "20210425"), ("load_release", "20260905"), ("load_month", "2013-01-01"), ("refresh", None))
+
+
+def materialized(project: Project, lake: Connector) -> dict[str, pl.DataFrame]:
+    """All tables of the project in a lake, after every run."""
+    for release in ("20210425", "20260905"):
+        project.land_release(release)
+    project.land_the_rest()
+    for job, partition in RUNS:
+        result = project.run(job, partition)
+        assert result.success, why(result)
+    tables = DeltaTables(lake=lake)
+    keys = [spec.key for spec in project.defs.resolve_all_asset_specs()]
+    return {key.to_user_string(): tables.read(key).collect() for key in keys}
 
 
 def why(result: dg.ExecuteInProcessResult) -> str:

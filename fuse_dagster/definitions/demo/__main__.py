@@ -19,7 +19,7 @@ from fuse_dagster.definitions.demo.delivery import deliver
 from fuse_dagster.definitions.demo.project import demo_definitions
 from fuse_dagster.definitions.demo.reporting import next_steps, outcome, progress_line
 from fuse_dagster.definitions.demo.running import Done, plan, run
-from fuse_dagster.definitions.demo.settings import ENGINES, Places, engine, instance_settings, places
+from fuse_dagster.definitions.demo.settings import ENGINES, Places, engine, instance_settings, lake, places
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         delivered = deliver(where.landing)
         console.print(f"Landing folder [bold]{where.landing}[/]: {delivered} files delivered.")
-        defs = demo_definitions(where, engine=engine(options.engine))
+        defs = demo_definitions(where, lake=lake(where, options.profile), engine=engine(options.engine))
         done = _materialize(defs, where, console, newest_first=options.reverse)
     except FuseError as error:
         console.print(f"\n[bold red]Failed.[/] {error}", soft_wrap=True)
@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         "--engine",
         choices=ENGINES,
         help="what writes the tables and runs the SQL models: FUSE_DEMO_ENGINE says it, too, and the default is local",
+    )
+    parser.add_argument(
+        "--profile", help="keep the tables where this profile of fuse.yaml says: FUSE_PROFILE says it, too"
     )
     return parser
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dagster as dg
 
+from fuse_dagster.connectors.base import Connector
 from fuse_dagster.connectors.local import Local
 from fuse_dagster.definitions.demo import alerts, arrivals, bronze, checks, gold, jobs, silver
 from fuse_dagster.definitions.demo.settings import Places
 from fuse_dagster.orchestration.io_manager import DeltaIOManager
 
 
-def demo_definitions(where: Places, *, engine: str = "local") -> dg.Definitions:
+def demo_definitions(where: Places, *, lake: Connector | None = None, engine: str = "local") -> dg.Definitions:
     """Put the demo together.
 
     Args:
-        where: Where files land and tables lie.
+        where: Where files land.
+        lake: Where tables lie; by default the folder that `where` names.
         engine: `local` or `spark`; the tables are the same, row for row.
     """
     return dg.Definitions(
@@ -25,12 +27,12 @@ def demo_definitions(where: Places, *, engine: str = "local") -> dg.Definitions:
         sensors=[arrivals.new_airport_release, alerts.alert_on_failure],
         resources={
             "landing": Local(root=str(where.landing)),
-            "io_manager": _io_manager(Local(root=str(where.lake)), engine),
+            "io_manager": _io_manager(lake or Local(root=str(where.lake)), engine),
         },
     )
 
 
-def _io_manager(lake: Local, engine: str) -> DeltaIOManager:
+def _io_manager(lake: Connector, engine: str) -> DeltaIOManager:
     if engine != "spark":
         return DeltaIOManager(lake=lake)
     # Imported here, because the demo needs no Spark unless it is asked to run on it.

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from fuse_dagster.definitions.demo.running import Done, Step
+from fuse_dagster.tables.view import is_local
 
 
 def progress_line(step: Step, done: Done) -> str:
@@ -66,7 +67,7 @@ def next_steps(done: Sequence[Done], *, seconds: float) -> str:
         "\n  [cyan]make demo[/]   once more: nothing has changed, so nothing is committed",
     ]
     history = next((item.where for item in done if item.asset == "silver/airport_history"), None)
-    if history is not None:
+    if history is not None and is_local(history):
         code = (
             f"import polars as pl; pl.read_delta('{nearby(history)}').filter(icao='UKBB').sort('valid_from').glimpse()"
         )

@@ -1,4 +1,7 @@
-"""Where the demo keeps its things: one folder, `.demo/` in the current folder unless `FUSE_DEMO_ROOT` names another."""
+"""Where the demo keeps its things: one folder, `.demo/` in the current folder unless `FUSE_DEMO_ROOT` names another.
+
+Its tables lie in that folder, too, or in a store that a profile of `fuse.yaml` describes.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuse_dagster.connectors.base import Connector
+from fuse_dagster.connectors.local import Local
+from fuse_dagster.connectors.profiles import load_profile
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import did_you_mean
+from fuse_dagster.core.profiles import FILE, VARIABLE
+
+PROFILES = Path(__file__).with_name(FILE)
+"""The demo's own profiles: a bucket or container that a few variables name."""
 
 ENGINES = ("local", "spark")
 """What tables are written by, and SQL models run on."""
@@ -19,7 +29,7 @@ class Places:
 
     Attributes:
         landing: Where the supplier's files arrive.
-        lake: Where the Delta tables lie.
+        lake: Where the Delta tables lie, unless a profile keeps them in a store.
         dagster_home: Where Dagster keeps runs, events and schedules.
     """
 
@@ -57,6 +67,29 @@ def engine(chosen: str | None = None) -> str:
     if name not in ENGINES:
         raise ConfigError(f"`{name}` is no engine of the demo. {did_you_mean(name, ENGINES)}")
     return name
+
+
+def lake(where: Places, profile: str | None = None) -> Connector:
+    """Say where the Delta tables lie.
+
+    Args:
+        where: The folders, for where no profile is chosen.
+        profile: The profile whose connection `lake` is taken; else `FUSE_PROFILE` decides. It stands in the `fuse.yaml`
+            of the current folder or of those above it; where there is no such file, in the demo's own.
+
+    Raises:
+        ProfileError: The profile can't be loaded.
+        ConfigError: It has no connection `lake`.
+    """
+    if not (profile or os.environ.get(VARIABLE)):
+        return Local(root=str(where.lake))
+    here = Path.cwd()
+    own = next((folder / FILE for folder in (here, *here.parents) if (folder / FILE).is_file()), PROFILES)
+    chosen = load_profile(profile, start=own)
+    if "lake" not in chosen.connections:
+        known = did_you_mean("lake", chosen.connections)
+        raise ConfigError(f"The profile `{chosen.name}` of `{own}` has no connection `lake`. {known}")
+    return chosen.connections["lake"]
 
 
 def _place(variable: str, default: Path) -> Path:
