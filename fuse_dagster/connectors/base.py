@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from dagster import ConfigurableResource
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from fuse_dagster.connectors.declaring import Problem, refuse, with_defaults, wrong_names, wrong_values
 from fuse_dagster.core.errors import ConfigError
@@ -29,6 +29,11 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
     """
 
     type: str
+    schema_folder: str = Field(
+        default="",
+        description="Folder of the tables whose asset keys are one word, as `public` is to dagster-deltalake. Without "
+        "it they lie at the root. Where it is set, keys have two words at the most, as there.",
+    )
 
     def __init__(self, **data: Any) -> None:
         kind = type(self)
@@ -53,6 +58,37 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
         Raises:
             ConfigError: A part is empty, `.`, `..`, or holds a sign of `REFUSED` or a control sign.
         """
+
+    def table_path(self, *key: str) -> tuple[str, ...]:
+        """Say in which folders the table of an asset lies, from the outermost to the innermost.
+
+        Args:
+            *key: The parts of the asset's key.
+
+        Raises:
+            ConfigError: There is a `schema_folder`, and the key has more than two parts.
+        """
+        if not self.schema_folder:
+            return key
+        if len(key) > 2:
+            msg = (
+                f"The key `{'/'.join(key)}` has {len(key)} parts, of which dagster-deltalake made the folder "
+                f"`{'/'.join(key[-2:])}`. Give the asset that key, or leave `schema_folder` out, for each part to be a "
+                "folder; tables that are there already have to be moved then."
+            )
+            raise ConfigError(msg)
+        return (self.schema_folder, *key) if len(key) == 1 else key
+
+    def table_uri(self, *key: str) -> str:
+        """Say where the table of an asset lies.
+
+        Args:
+            *key: The parts of the asset's key.
+
+        Raises:
+            ConfigError: As `table_path` and `uri`.
+        """
+        return self.uri(*self.table_path(*key))
 
     def storage_options(self) -> dict[str, str]:
         """Say what delta-rs needs to reach the storage; nothing by default."""

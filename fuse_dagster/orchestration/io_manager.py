@@ -21,6 +21,7 @@ from dagster import (
 
 from fuse_dagster.connectors.base import Connector
 from fuse_dagster.engines.local.frames import frame_kind, from_polars
+from fuse_dagster.orchestration.deltalake_arguments import taken_over
 from fuse_dagster.orchestration.engine import EngineFrame, NoSpark, session_of, session_to_read_with
 from fuse_dagster.orchestration.loading import ReadOptions, read_options, read_source, source_of_input, source_of_key
 from fuse_dagster.orchestration.metadata import describe_write, summary
@@ -30,7 +31,7 @@ from fuse_dagster.orchestration.writing import refuse_nested, write_target
 
 
 class DeltaIOManager(ConfigurableIOManager):
-    """Stores assets as Delta tables: each at `lake.uri(*asset_key.path)`, written the way the asset declares.
+    """Stores assets as Delta tables: each at `lake.table_uri(*asset_key.path)`, written the way the asset declares.
 
     What a function returns may be a polars DataFrame or LazyFrame, a pandas DataFrame, an Arrow Table, RecordBatch or
     RecordBatchReader, a DuckDB relation or a Spark DataFrame; the annotation of an input chooses among the same (a
@@ -49,7 +50,7 @@ class DeltaIOManager(ConfigurableIOManager):
 
     def __init__(self, **data: Any) -> None:
         # Dagster takes neither a default nor an optional type for a resource within another.
-        super().__init__(**{"spark": NoSpark(), **data})
+        super().__init__(**{"spark": NoSpark(), **taken_over(data)})
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         """Write what an asset returned, and describe it as metadata of the materialization.
@@ -101,7 +102,7 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
     spark: ResourceDependency[ConfigurableResource]  # type: ignore[type-arg]  # any with a `spark_session`
 
     def __init__(self, **data: Any) -> None:
-        super().__init__(**{"spark": NoSpark(), **data})
+        super().__init__(**{"spark": NoSpark(), **taken_over(data)})
 
     def write(
         self, context: AssetExecutionContext, data: Any, *, asset: AssetKey | None = None

@@ -112,7 +112,7 @@ def source_of_input(context: InputContext, lake: Connector) -> Source:
     upstream = context.upstream_output
     source = Source(
         asset=context.asset_key,
-        uri=lake.uri(*context.asset_key.path),
+        uri=lake.table_uri(*context.asset_key.path),
         storage_options=lake.storage_options(),
         declaration=read_declaration((upstream.definition_metadata if upstream else None) or {}),
     )
@@ -135,7 +135,7 @@ def source_of_key(asset: AssetKey | AssetsDefinition | str, lake: Connector) -> 
         key, declared = AssetKey.from_user_string(asset) if isinstance(asset, str) else asset, Declaration()
     return Source(
         asset=key,
-        uri=lake.uri(*key.path),
+        uri=lake.table_uri(*key.path),
         storage_options=lake.storage_options(),
         declaration=declared,
     )

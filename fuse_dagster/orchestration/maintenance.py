@@ -117,7 +117,7 @@ def _op(key: dg.AssetKey, declared: Declaration, resource: str, pool: str | None
     )
     def look_after(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
         lake = _lake(context, resource)
-        uri = lake.uri(*key.path)
+        uri = lake.table_uri(*key.path)
         report = _maintained(lake, uri, config, cluster_by)
         if report is None:
             context.log.info("`%s` has no table yet, at `%s`", key.to_user_string(), uri)

@@ -135,7 +135,7 @@ def column_lineage(target: Target, lake: Connector) -> TableColumnLineage | None
     names = scan(target.uri, storage_options=target.storage_options or None).collect_schema().names()
     found: dict[str, list[tuple[str, str]]] = {column: list(deps) for column, deps in declared.items() if column != "*"}
     for upstream, _ in declared.get("*", ()):
-        uri = lake.uri(*AssetKey.from_user_string(upstream).path)
+        uri = lake.table_uri(*AssetKey.from_user_string(upstream).path)
         theirs = set(scan(uri, storage_options=lake.storage_options() or None).collect_schema().names())
         for name in names:
             if name in theirs and name not in declared:

@@ -68,7 +68,7 @@ def target_of_output(context: OutputContext, lake: Connector, spark: Any = None)
     step = context.step_context
     return Target(
         asset=context.asset_key,
-        uri=lake.uri(*context.asset_key.path),
+        uri=lake.table_uri(*context.asset_key.path),
         storage_options=lake.storage_options(),
         declaration=read_declaration(context.definition_metadata),
         definition=context.asset_partitions_def if partitioned else None,
@@ -102,7 +102,7 @@ def target_of_asset(
     definition = context.assets_def.specs_by_key[key].partitions_def or context.assets_def.partitions_def
     return Target(
         asset=key,
-        uri=lake.uri(*key.path),
+        uri=lake.table_uri(*key.path),
         storage_options=lake.storage_options(),
         declaration=read_declaration(context.assets_def.metadata_by_key.get(key, {})),
         definition=definition,

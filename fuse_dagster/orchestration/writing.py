@@ -95,8 +95,9 @@ def refuse_nested(target: Target, lake: Connector) -> None:
         ConfigError: A prefix of the asset's key is a table, or its key is a prefix of one.
     """
     options = dict(target.storage_options) or None
-    for length in range(1, len(target.asset.path)):
-        outer = lake.uri(*target.asset.path[:length])
+    path = lake.table_path(*target.asset.path)
+    for length in range(1, len(path)):
+        outer = lake.uri(*path[:length])
         if DeltaTable.is_deltatable(outer, storage_options=options):
             msg = (
                 f"`{target.asset.to_user_string()}` would lie at `{target.uri}`, inside the table at `{outer}`; "
@@ -104,7 +105,7 @@ def refuse_nested(target: Target, lake: Connector) -> None:
             )
             raise ConfigError(msg)
     if isinstance(lake, CanList) and not DeltaTable.is_deltatable(target.uri, storage_options=options):
-        inner = _first_table(lake, "/".join(target.asset.path))
+        inner = _first_table(lake, "/".join(path))
         if inner is not None:
             msg = (
                 f"`{target.asset.to_user_string()}` would lie at `{target.uri}`, around the table `{inner}`; cleaning "

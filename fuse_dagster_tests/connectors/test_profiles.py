@@ -96,8 +96,10 @@ def test_each_field_says_where_it_came_from(write: Write, monkeypatch: pytest.Mo
     found = load_profile("prod", start=folder)
     assert {row.name: (row.value, str(row.origin)) for row in found.rows()} == {
         "connections.lake.type": ("local", "fuse.yaml:5"),
+        "connections.lake.schema_folder": ("", "default"),
         "connections.lake.root": ("/data/lake", "environment variable `LAKE` (fuse.yaml:5)"),
         "connections.tapes.type": ("tape", "fuse.yaml:7"),
+        "connections.tapes.schema_folder": ("", "default"),
         "connections.tapes.shelf": ("9", "fuse.yaml:16"),
         "connections.tapes.locked": ("False", "fuse.yaml:9"),
         "connections.tapes.speed": ("15.0", "`.env`: `SPEED` (fuse.yaml:10)"),
