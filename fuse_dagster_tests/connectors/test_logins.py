@@ -62,8 +62,9 @@ def test_a_role_that_may_not_be_assumed_says_what_to_check(fake: Logins) -> None
 def test_the_default_login_of_azure_gives_a_token(fake: Logins) -> None:
     options = ADLS(account="a", container="c").storage_options()
     assert options["azure_storage_token"] == fake.token
-    fake.token = "the next one"
-    assert ADLS(account="a", container="c").storage_options()["azure_storage_token"] == "the next one"
+    asked = len(fake.asked)
+    assert ADLS(account="b", container="c").storage_options()["azure_storage_token"] == fake.token
+    assert len(fake.asked) == asked, "it holds for an hour, and is not asked for again"
 
 
 def test_no_login_at_all_says_what_to_check(fake: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
