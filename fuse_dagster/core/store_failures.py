@@ -12,6 +12,7 @@ from fuse_dagster.core.errors import FuseError, StoreError, StoreUnavailableErro
 
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>|\"code\":\s*\"(\w{1,60})\"|status(?: code)?: (\d{3})")
 _LONGEST = 20_000
+_ARROW = re.compile("\\s*(?:\x1b\\[\\d+m)?\u21b3(?:\x1b\\[\\d+m)?\\s*")  # delta-rs draws one for each colon
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,12 @@ FAULTS = {
     ),
     "credentials": _fault(
         r"<Code>(?:AccessDenied|Authorization\w+|AuthenticationFailed|InvalidAccessKeyId|ExpiredToken|InvalidToken"
-        r"|SignatureDoesNotMatch|InvalidAuthenticationInfo|NoAuthenticationInformation)|TokenRequest|token request"
+        r"|SignatureDoesNotMatch|InvalidAuthenticationInfo|NoAuthenticationInformation)"
+        r"|(?:TokenRequest|token request)(?![\s\S]{0,2000}?status(?: code)?: (?:429|50[0234]))"
         r"|status(?: code)?: 40[13]|lacked (?:the necessary privileges|valid authentication)"
         r"|invalid_client|invalid_grant"
         r"|^(?:PermissionDenied|Unauthenticated|ClientAuthentication|CredentialUnavailable|NoCredentials)Error"
+        r"(?![\s\S]*AADSTS90055)"
         r"|An error occurred \((?:AccessDenied|InvalidClientTokenId|ExpiredToken|SignatureDoesNotMatch)"
         r"|GCP credential error|decode service account|Error reading pem|Unable to open service account"
         r"|Invalid Access Key|error: Invalid (?:symbol|padding|input length|byte)|error: Encoded text cannot",
@@ -65,10 +68,11 @@ FAULTS = {
         "Check that they belong to this store, haven't expired, and may read, write and list there.",
     ),
     "busy": _fault(
-        r"<Code>(?:SlowDown|ServerBusy|TooManyRequests|ServiceUnavailable)|status(?: code)?: (?:429|50[0234])",
+        r"<Code>(?:SlowDown|ServerBusy|TooManyRequests|ServiceUnavailable)|status(?: code)?: (?:429|50[0234])"
+        r"|AADSTS90055",
         StoreUnavailableError,
         "asks its clients to slow down, or is ill, and stayed so until the retries ran out",
-        "Run this again later, and look at what else uses the store.",
+        "Run this again later, and look at what else uses the store, or the login.",
     ),
     "scheme": _fault(
         r"URL scheme is not allowed|message of type InvalidContentType|InvalidMessage\(InvalidContentType"
@@ -103,7 +107,7 @@ FAULTS = {
 
 def fault_of(error: BaseException) -> str | None:
     """The kind of failure, a key of `FAULTS`; None for what is none of a store."""
-    said = f"{type(error).__name__} {error}"[:_LONGEST]
+    said = f"{type(error).__name__} {_text(error)}"
     return next((kind for kind, fault in FAULTS.items() if fault.words.search(said)), None)
 
 
@@ -124,6 +128,10 @@ account or bucket, DNS, firewalls and proxies.")
     if kind is None or "://" not in place.removeprefix("file://"):
         return None
     fault = FAULTS[kind]
-    code = _CODE.search(str(error)[:_LONGEST])
+    code = _CODE.search(_text(error))
     said = f" (the store says `{next(filter(None, code.groups()))}`)" if code else ""
     return fault.raised(f"`{place}` {fault.what}{said}. {check or fault.check}")
+
+
+def _text(error: BaseException) -> str:
+    return _ARROW.sub(": ", str(error)[:_LONGEST])

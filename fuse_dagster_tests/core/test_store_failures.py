@@ -17,6 +17,13 @@ SIGNED = "https://lake.blob.core.windows.net/lake/a?sv=1&sig=planted-canary"
         ("status code: 503 Service Unavailable", StoreUnavailableError, "slow down"),
         ("dns error: failed to lookup address information", StoreUnavailableError, "can't be reached"),
         ("error sending request: operation timed out", StoreUnavailableError, "does not answer in time"),
+        (
+            "status code\n \x1b[31m↳\x1b[0m 503 Service Unavailable",
+            StoreUnavailableError,
+            "until the retries ran out (the store says `503`)",
+        ),
+        ("Error performing token request: status code: 401", StoreError, "refused to these credentials"),
+        ("Error performing token request: status code: 429", StoreUnavailableError, "slow down"),
         ("URL scheme is not allowed", StoreError, "wrong one of `http` and `https`"),
     ],
 )

@@ -6,8 +6,10 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -21,6 +23,7 @@ from fuse_dagster_tests.house.source import ROOT
 
 PROGRAM = ROOT / ".venv" / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 ACCOUNT = "devstoreaccount1"
+ONELAKE = "onelake"  # the one account of OneLake, whose containers are workspaces
 # Printed in Azurite's manual: the same for everybody.
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 CONTAINER = "lake"
@@ -28,31 +31,38 @@ CONTAINER = "lake"
 
 @dataclass(frozen=True)
 class AzuriteServer:
-    """A running server with one container.
+    """A running server with one container in each account.
 
     Attributes:
         port: Where it listens on 127.0.0.1.
+        tls: A certificate that it shows; it then takes tokens of Entra ID as well.
     """
 
     port: int
+    tls: Path | None = None
 
     @property
     def endpoint(self) -> str:
         """Address of the account."""
-        return f"http://127.0.0.1:{self.port}/{ACCOUNT}"
+        return self.endpoint_of(ACCOUNT)
 
-    def put(self, path: str, data: bytes = b"", **query: str) -> None:
+    def endpoint_of(self, account: str) -> str:
+        """Address of one of the accounts."""
+        return f"https://localhost:{self.port}/{account}" if self.tls else f"http://127.0.0.1:{self.port}/{account}"
+
+    def put(self, path: str, data: bytes = b"", account: str = ACCOUNT, **query: str) -> None:
         """Write a blob, or make a container, as somebody else would."""
-        address = f"{self.endpoint}/{quote(path)}?{urlencode(query)}&{sas_token()}"
+        address = f"{self.endpoint_of(account)}/{quote(path)}?{urlencode(query)}&{sas_token(account=account)}"
         headers = {"x-ms-blob-type": "BlockBlob", "x-ms-version": "2021-12-02"}
         request = urllib.request.Request(address, data=data, method="PUT", headers=headers)
-        urllib.request.urlopen(request, timeout=5).close()
+        trusted = ssl.create_default_context(cafile=self.tls) if self.tls else None
+        urllib.request.urlopen(request, timeout=5, context=trusted).close()
 
 
-def sas_token(rights: str = "rwdlacup") -> str:
-    """A signature of the account's, with these rights for every container and blob."""
+def sas_token(rights: str = "rwdlacup", account: str = ACCOUNT) -> str:
+    """A signature of an account's, with these rights for every container and blob."""
     start, end, version = "2024-01-01T00:00:00Z", "2100-01-01T00:00:00Z", "2021-12-02"
-    said = f"{ACCOUNT}\n{rights}\nb\nsco\n{start}\n{end}\n\nhttps,http\n{version}\n\n"
+    said = f"{account}\n{rights}\nb\nsco\n{start}\n{end}\n\nhttps,http\n{version}\n\n"
     signature = hmac.new(base64.b64decode(KEY), said.encode(), hashlib.sha256).digest()
     fields = {"sv": version, "ss": "b", "srt": "sco", "sp": rights, "st": start, "se": end, "spr": "https,http"}
     return urlencode({**fields, "sig": base64.b64encode(signature).decode()})
@@ -66,20 +76,24 @@ def missing() -> str:
 
 
 @contextlib.contextmanager
-def azurite_server(folder: Path) -> Iterator[AzuriteServer]:
-    """Start the server, make the container, and end the server afterwards.
+def azurite_server(folder: Path, *, tls: Path | None = None) -> Iterator[AzuriteServer]:
+    """Start the server, make the containers, and end the server afterwards.
 
     Args:
         folder: Where it keeps its log; its data stay in memory.
+        tls: A certificate with its key. With it the server talks TLS and takes tokens, whose audience, issuer and times
+            it checks, and whose signature it does not.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        server = AzuriteServer(int(free.getsockname()[1]))
+        server = AzuriteServer(int(free.getsockname()[1]), tls)
     folder.mkdir(parents=True)
     options = ["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
     command = ["node", str(PROGRAM), *options, "--blobHost", "127.0.0.1", "--blobPort", str(server.port)]
+    command += ["--oauth", "basic", "--cert", str(tls), "--key", str(tls)] if tls else []
+    accounts = {"AZURITE_ACCOUNTS": ";".join(f"{name}:{KEY}" for name in (ACCOUNT, ONELAKE))}
     with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=os.environ | accounts)
     try:
         _make_container(process, server, folder / "log.txt")
         yield server
@@ -92,7 +106,8 @@ def _make_container(process: subprocess.Popen[bytes], server: AzuriteServer, log
     patience = time.monotonic() + 60
     while True:
         try:
-            server.put(CONTAINER, restype="container")
+            for account in (ACCOUNT, ONELAKE):
+                server.put(CONTAINER, account=account, restype="container")
         except OSError:
             lost = process.poll() is not None or time.monotonic() > patience
             assert not lost, log.read_text(errors="replace")[-2000:]

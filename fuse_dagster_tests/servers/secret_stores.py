@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime as dt
 import json
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +18,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+
+from fuse_dagster_tests.servers.certificate import certificate, showing
 
 TOKEN = "token-of-the-fake"
 BINARY = "binary:"  # what begins so is kept as the bytes that the rest is in Latin 1
@@ -57,9 +57,7 @@ def fake_stores(*, tls: Path | None = None) -> Iterator[Stores]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"stores": stores}))
     stores.port = server.server_address[1]
     if tls is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_certificate(tls))
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.socket = showing(certificate(tls)).wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -160,30 +158,3 @@ def _identity(query: dict[str, str]) -> dict[str, str]:
     """What the token endpoint of a managed identity answers (the App Service protocol)."""
     soon = str(int(time.time()) + 3600)
     return {"access_token": TOKEN, "expires_on": soon, "resource": query.get("resource", ""), "token_type": "Bearer"}
-
-
-def _certificate(folder: Path) -> Path:
-    """A certificate for `localhost` and what is below it, with its key, as one PEM."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("tapes.localhost")]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "cert.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    return file
