@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-MARK = re.compile(r"<!-- table: (\w+) -->")
+MARK = re.compile(r"<!-- table: (\w+)(?: ([\w-]+))? -->")
 
 
 def connectors() -> str:
@@ -68,26 +68,41 @@ def exit_codes() -> str:
 
 
 def storage() -> str:
-    """What each connector can do, and what has to be installed for it."""
-    from importlib.metadata import metadata
-
-    from fuse_dagster.connectors import base
+    """What each connector can do, what has to be installed for it, and its page."""
+    from fuse_dagster.app.connecting import describe
     from fuse_dagster.connectors import connectors as registry
 
-    extras = metadata("fuse-dagster").get_all("Provides-Extra") or []
-    deeds = {"list": base.CanList, "read": base.CanRead, "write": base.CanWrite, "delete": base.CanDelete}
-    rows = ["| `type` | class | install | tables | files |", "|---|---|---|---|---|"]
+    rows = ["| `type` | class | what it is | install | files |", "|---|---|---|---|---|"]
     for name in registry.names:
-        connector = registry.load(name)
-        install = f"`fuse-dagster[{name}]`" if name in extras else "`fuse-dagster`"
-        can = ", ".join(deed for deed, protocol in deeds.items() if issubclass(connector, protocol))
-        rows.append(f"| `{name}` | [`{connector.__name__}`](reference/connectors.md) | {install} | yes | {can} |")
+        one = describe(name)
+        install = f"fuse-dagster[{one.extra}]" if one.extra else "fuse-dagster"
+        kind, can = one.target.partition(":")[2], ", ".join(one.capabilities)
+        rows.append(f"| `{name}` | [`{kind}`](connectors/{name}.md) | {one.what} | `{install}` | {can} |")
     return "\n".join(rows)
 
 
-TABLES = {"connectors": connectors, "storage": storage, "errors": errors, "exit_codes": exit_codes, "verbs": verbs}
+def settings(name: str) -> str:
+    """All fields that a connector is declared with, as `fuse connectors show` lists them."""
+    from fuse_dagster.app.connecting import describe
+
+    rows = ["| setting | type | default | why one would set it |", "|---|---|---|---|"]
+    for one in describe(name).fields:
+        default = "required" if one.required else f"`{one.default}`" if one.default else ""
+        kind = "secret" if one.secret else f"`{one.type}`".replace("|", "\\|")
+        rows.append(f"| `{one.name}` | {kind} | {default} | {one.description} |")
+    return "\n".join(rows)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "connectors": connectors,
+    "storage": storage,
+    "settings": settings,
+    "errors": errors,
+    "exit_codes": exit_codes,
+    "verbs": verbs,
+}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the marks of a page."""
-    return MARK.sub(lambda mark: TABLES[mark[1]](), markdown)
+    """Replace the marks of a page; what stands behind a table's name is what it is about."""
+    return MARK.sub(lambda mark: TABLES[mark[1]](*mark.groups()[1:] if mark[2] else ()), markdown)

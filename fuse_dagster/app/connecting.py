@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from typing import Literal, get_args, get_origin
 
 from fuse_dagster import __version__, secrets
 from fuse_dagster.connectors import Connector, base, connectors
@@ -24,9 +25,9 @@ class Field:
 
     Attributes:
         name: As in YAML and in Python.
-        type: Its type.
+        type: Its type, or the values that it may have.
         required: Whether it has to be given.
-        default: What holds where it is not given; None where it is required.
+        default: What holds where it is not given, as YAML says it; None where it is required.
         secret: Whether it holds a reference to a secret.
         description: Why one would set it.
     """
@@ -116,22 +117,25 @@ def capabilities_of(kind: type[Connector]) -> Iterator[str]:
 
 
 def _fields(kind: type[Connector]) -> Iterator[Field]:
-    secret = secrets.secret_fields(kind)
-    for name, field in kind.model_fields.items():
-        if name == "type":
-            continue
+    """Required ones first, then those of the class itself, then those that it shares with others."""
+    secret, own = secrets.secret_fields(kind), inspect.get_annotations(kind)
+    known = {name: field for name, field in kind.model_fields.items() if name != "type"}
+    for name, field in sorted(known.items(), key=lambda one: (not one[1].is_required(), one[0] not in own)):
         required = field.is_required()
+        default = field.get_default(call_default_factory=True)
         yield Field(
             name=name,
             type=_type(field.annotation),
             required=required,
-            default=None if required else str(field.get_default(call_default_factory=True)),
+            default=None if required else str(default).lower() if isinstance(default, bool) else str(default),
             secret=name in secret,
             description=" ".join((field.description or "").split()),
         )
 
 
 def _type(annotation: object) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(str(value) for value in get_args(annotation))
     if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
         return annotation.__name__
     return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", str(annotation))

@@ -26,7 +26,9 @@ def test_all_connectors_are_listed_with_what_they_can_do(fuse: Fuse) -> None:
 def test_a_connector_is_shown_with_its_fields(fuse: Fuse, name: str) -> None:
     found = fuse("connectors", "show", name, "--json").result
     model = connectors.load(name).model_fields
-    assert [field["name"] for field in found["fields"]] == [field for field in model if field != "type"]
+    assert {field["name"] for field in found["fields"]} == set(model) - {"type"}
+    needed = [field["required"] for field in found["fields"]]
+    assert needed == sorted(needed, reverse=True), "what has to be given comes first"
     assert all(field["description"] for field in found["fields"])
     assert found["fields"][0]["name"] in fuse("connectors", "show", name).out
 
