@@ -1,12 +1,19 @@
-"""MkDocs hook: tables that derive from the code, put where a page says `<!-- table: NAME -->`."""
+"""MkDocs hook: what derives from the code.
+
+A page says `<!-- table: NAME -->` where a table stands, and `<!-- file: PATH -->` where a file of the repository does.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
+LANGUAGES = {".py": "python", ".toml": "toml"}
+FILE = re.compile(r"<!-- file: (\S+) -->")
 MARK = re.compile(r"<!-- table: (\w+)(?: ([\w-]+))? -->")
 
 
@@ -103,6 +110,14 @@ TABLES: dict[str, Callable[..., str]] = {
 }
 
 
+def file(path: str) -> str:
+    """A file of the repository, as a block of code with its name."""
+    place = ROOT / path
+    text = place.read_text(encoding="utf-8").rstrip()
+    return f'```{LANGUAGES[place.suffix]} title="{place.parent.name}/{place.name}"\n{text}\n```'
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the marks of a page; what stands behind a table's name is what it is about."""
-    return MARK.sub(lambda mark: TABLES[mark[1]](*mark.groups()[1:] if mark[2] else ()), markdown)
+    tables = MARK.sub(lambda mark: TABLES[mark[1]](*mark.groups()[1:] if mark[2] else ()), markdown)
+    return FILE.sub(lambda mark: file(mark[1]), tables)

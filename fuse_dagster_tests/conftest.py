@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
+# They have tests of their own, which run where they are installed.
+collect_ignore = ["packages"]
+
+pytest.register_assert_rewrite("fuse_dagster.testing.connectors", "fuse_dagster.testing.object_stores")
+
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 # A test that needs an instance makes its own; none may find the one of whoever runs the tests.
 os.environ.pop("DAGSTER_HOME", None)

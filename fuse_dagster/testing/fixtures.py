@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.local import Local
 
 
+pytest.register_assert_rewrite("fuse_dagster.testing.connectors", "fuse_dagster.testing.object_stores")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark of the contract suites for connectors."""
+    config.addinivalue_line("markers", "slow: takes more than ten seconds")
+
+
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
     """One Spark session with Delta for all tests that ask for it."""

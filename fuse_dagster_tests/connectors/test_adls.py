@@ -11,13 +11,8 @@ from fuse_dagster import ADLS
 from fuse_dagster.core.errors import ConfigError, StoreError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
-from fuse_dagster_tests.contract.connector import (
-    ConnectorContract,
-    ListContract,
-    ReadContract,
-    StoreContract,
-    content,
-)
+from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
+from fuse_dagster.testing.object_stores import StoreContract
 from fuse_dagster_tests.servers.azurite import ACCOUNT, CONTAINER, KEY, sas_token
 
 if TYPE_CHECKING:

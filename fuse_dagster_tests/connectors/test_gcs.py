@@ -10,7 +10,8 @@ import pytest
 
 from fuse_dagster import GCS, S3
 from fuse_dagster.core.errors import ConfigError
-from fuse_dagster_tests.contract.connector import ConnectorContract, ListContract, ReadContract, StoreContract
+from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract
+from fuse_dagster.testing.object_stores import StoreContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import pytest
 
 from fuse_dagster import Local
 from fuse_dagster.core.errors import ConfigError
-from fuse_dagster_tests.contract.connector import ConnectorContract, ListContract, ReadContract, WriteContract
+from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, WriteContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable

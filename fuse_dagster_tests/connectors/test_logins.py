@@ -9,7 +9,7 @@ import pytest
 
 from fuse_dagster import ADLS, S3
 from fuse_dagster.core.errors import StoreError
-from fuse_dagster_tests.contract.connector import content
+from fuse_dagster.testing.connectors import content
 from fuse_dagster_tests.servers.logins import Logins, logins
 from fuse_dagster_tests.servers.s3 import S3Server
 

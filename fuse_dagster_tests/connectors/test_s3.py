@@ -13,13 +13,8 @@ from fuse_dagster.connectors.declaring import DeclarationError
 from fuse_dagster.core.errors import ConfigError, StoreError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
-from fuse_dagster_tests.contract.connector import (
-    ConnectorContract,
-    ListContract,
-    ReadContract,
-    StoreContract,
-    content,
-)
+from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
+from fuse_dagster.testing.object_stores import StoreContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable

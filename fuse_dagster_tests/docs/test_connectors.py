@@ -68,3 +68,12 @@ def test_the_overview_leads_to_every_page() -> None:
     overview = shown(PAGES / "storage.md")
     for name in BUILTIN:
         assert f"](connectors/{name}.md)" in overview
+
+
+def test_the_guide_shows_the_whole_package_that_the_tests_install() -> None:
+    text = shown(PAGES / "connectors" / "writing-one.md")
+    package = ROOT / "fuse_dagster_tests" / "packages" / "seaweedfs"
+    files = [file for pattern in ("*.py", "*.toml") for file in package.rglob(pattern) if file.name != "__init__.py"]
+    assert len(files) == 5
+    for file in files:
+        assert file.read_text(encoding="utf-8").rstrip() in text, file

@@ -1,18 +1,16 @@
-"""What every connector keeps; one class per protocol, inherited by the test of each implementation."""
+"""What every connector keeps: one class per protocol, to be inherited by the test of each implementation.
+
+`pytest_plugins = ["fuse_dagster.testing.fixtures"]` in the `conftest.py` at the top lets pytest say what differs.
+"""
 
 from __future__ import annotations
 
 import io
-import json
+import multiprocessing
 import os
-import socket
-import subprocess
-import sys
-import time
-from contextlib import ExitStack
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, get_args
+from typing import TYPE_CHECKING, Protocol, get_args
 
 import dagster as dg
 import polars as pl
@@ -21,21 +19,22 @@ import pytest
 from fuse_dagster import DeltaIOManager
 from fuse_dagster.connectors import Connector, connectors
 from fuse_dagster.connectors.base import CanDelete, CanList, CanRead, CanWrite
-from fuse_dagster.connectors.object_store import ObjectStore
-from fuse_dagster.core.errors import ConfigError, FuseError, StoreError, StoreUnavailableError
+from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.secrets import secret_fields
 from fuse_dagster.tables import Append, History, Upsert, as_of, current, maintain, write
-from fuse_dagster_tests.house.source import ROOT
-from fuse_dagster_tests.tables.faults.feeds import FEEDS
-from fuse_dagster_tests.tables.faults.places import Place
-from fuse_dagster_tests.tables.faults.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
+    from multiprocessing.synchronize import Barrier
+
+WRITERS, BATCHES = 6, 3
+
+_together: Barrier | None = None
 
 
 def moment(day: int) -> datetime:
+    """A day of January 2024."""
     return datetime(2024, 1, day, tzinfo=UTC)
 
 
@@ -50,8 +49,27 @@ def content(connector: CanRead, path: str) -> bytes:
         return file.read()
 
 
+def _join(barrier: Barrier) -> None:
+    global _together  # noqa: PLW0603 - what a process of the pool is started with
+    _together = barrier
+
+
+def _append(table: str, options: dict[str, str], writer: int) -> list[int]:
+    """Append batches, beginning when all writers are there; the versions that were made."""
+    assert _together is not None
+    _together.wait(timeout=120)
+    frame = pl.DataFrame({"writer": [writer] * 3, "row": [0, 1, 2]})
+    done = [
+        write(table, frame.with_columns(batch=batch), Append(), storage_options=options) for batch in range(BATCHES)
+    ]
+    return [result.version for result in done if result.version is not None]
+
+
 class ConnectorContract:
-    """Inherit it, and give the fixtures `connector` (empty storage) and `put`."""
+    """For every connector that holds tables; the fixture `connector` gives one to an empty place.
+
+    Its package has to be installed, so that its entry point is found.
+    """
 
     def test_it_is_a_resource_registered_under_its_type(self, connector: Connector) -> None:
         assert isinstance(connector, dg.ConfigurableResource)
@@ -97,15 +115,16 @@ class ConnectorContract:
 
     @pytest.mark.slow
     def test_six_writers_at_once_lose_nothing(self, connector: Connector) -> None:
-        place, feed = Place(connector.uri("shared"), connector.storage_options()), FEEDS["appends"]
-        shares = [list(range(first, 18, 6)) for first in range(6)]
-        with ExitStack() as stack:
-            workers = [stack.enter_context(Worker()) for _ in shares]
-            for worker, numbers in zip(workers, shares, strict=True):
-                worker.order(place, "appends", numbers)
-            assert [worker.finish() for worker in workers] == shares
-        assert feed.found(scan(place.uri, storage_options=place.options).collect()) == feed.expected(range(18))
-        assert place.version() == 17, "every batch is one commit"
+        table, options = connector.uri("shared"), connector.storage_options()
+        processes = multiprocessing.get_context("forkserver")
+        barrier = processes.Barrier(WRITERS)
+        with ProcessPoolExecutor(WRITERS, mp_context=processes, initializer=_join, initargs=(barrier,)) as pool:
+            made = [pool.submit(_append, table, options, writer) for writer in range(WRITERS)]
+            versions = [version for each in made for version in each.result()]
+        assert sorted(versions) == list(range(WRITERS * BATCHES)), "every batch is one commit"
+        found = scan(table, storage_options=options).collect()
+        expected = [(writer, row, batch) for writer in range(WRITERS) for batch in range(BATCHES) for row in range(3)]
+        assert sorted(found.select("writer", "row", "batch").rows()) == sorted(expected)
 
     def test_assets_are_materialized_there(self, connector: Connector) -> None:
         @dg.asset(key_prefix="bronze")
@@ -138,7 +157,7 @@ class ConnectorContract:
         assert not [secret for secret in secrets_of(connector) if secret in f"{connector} {connector!r}"]
 
     def test_dagsters_ui_masks_what_is_secret(self, connector: Connector) -> None:
-        fields = type(connector).to_config_schema().as_field().config_type.fields
+        fields = type(connector).to_config_schema().as_field().config_type.fields  # type: ignore[attr-defined]
         assert {name for name, field in fields.items() if field.is_secret} == secret_fields(type(connector))
 
     def test_every_option_says_why_one_would_set_it(self, connector: Connector) -> None:
@@ -156,10 +175,17 @@ class ConnectorContract:
         assert seen == [connector.model_dump()]
 
 
-class ListContract:
-    """For connectors that can list; `put(path, data)` writes a file."""
+class Put(Protocol):
+    """Writes a file as others would, without the connector."""
 
-    def test_files_are_listed_sorted_with_size_and_utc_time(self, connector: CanList, put) -> None:  # type: ignore[no-untyped-def]
+    def __call__(self, path: str, data: bytes, /) -> object:
+        """Write `data` to `path` below the connector's root."""
+
+
+class ListContract:
+    """For connectors that can list; the fixture `put` writes files as others would."""
+
+    def test_files_are_listed_sorted_with_size_and_utc_time(self, connector: CanList, put: Put) -> None:
         put("in/b.csv", b"22")
         put("in/sub/c.csv", b"333")
         put("in/a.csv", b"1")
@@ -182,9 +208,9 @@ class ListContract:
 
 
 class ReadContract:
-    """For connectors that can open files."""
+    """For connectors that can open files; the fixture `put` writes them as others would."""
 
-    def test_a_file_is_read_byte_for_byte(self, connector: CanRead, put) -> None:  # type: ignore[no-untyped-def]
+    def test_a_file_is_read_byte_for_byte(self, connector: CanRead, put: Put) -> None:
         assert isinstance(connector, CanRead)
         put("in/a.bin", b"\x00\xff")
         assert connector.exists("in/a.bin")
@@ -198,7 +224,7 @@ class ReadContract:
             connector.open("in/a.bin")
 
 
-class Disk(CanRead, CanWrite, CanDelete, Protocol):
+class Disk(CanList, CanRead, CanWrite, CanDelete, Protocol):
     """What `WriteContract` asks for."""
 
 
@@ -255,136 +281,3 @@ class WriteContract:
         connector.write("in/empty", b"")
         assert connector.exists("in/empty")
         assert content(connector, "in/empty") == b""
-
-
-# A file that is made while it is read, so that no gigabyte lies on the disk of the tests besides the server's.
-THROUGH_LITTLE_MEMORY = """
-import io, json, resource, sys
-from fuse_dagster.connectors import connectors
-
-GIGABYTE, BLOCK = 1_000_000_000, bytes(range(250)) * 4000
-
-class Made(io.RawIOBase):
-    at = 0
-    def readable(self):
-        return True
-    def readinto(self, buffer):
-        size = min(len(buffer), len(BLOCK), GIGABYTE - self.at)
-        buffer[:size] = BLOCK[:size]
-        self.at += size
-        return size
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-lake = connectors.load(sys.argv[1])(**json.load(sys.stdin))
-lake.write("warm", b"up")
-before = peak()
-lake.write("gigabyte", io.BufferedReader(Made(), buffer_size=len(BLOCK)))
-source = io.BufferedReader(Made(), buffer_size=len(BLOCK))
-with lake.open("gigabyte") as file:
-    while part := file.read(4_000_000):
-        assert part == source.read(len(part))
-    assert file.tell() == GIGABYTE
-lake.delete("gigabyte")
-print(before, peak())
-"""
-
-
-LONGEST = 30
-"""Seconds that a failure may take, where the fields ask for 1."""
-
-
-class StoreContract(WriteContract):
-    """For object stores; `other(**fields)` makes a connector to the same one with some fields changed.
-
-    `wrong_credentials` and `missing_container` are the fields to change.
-    """
-
-    wrong_credentials: ClassVar[Mapping[str, str]]
-    missing_container: ClassVar[Mapping[str, str]]
-
-    @pytest.fixture
-    def failing(self, other: Callable[..., ObjectStore], fault: str) -> Iterator[ObjectStore]:
-        quick = {"connect_timeout": 1.0, "timeout": 1.0, "retry_timeout": 1.0}
-        with socket.socket() as silent:
-            silent.bind(("127.0.0.1", 0))
-            silent.listen(100)  # takes connections and never says a word
-            address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-            yield {
-                "credentials": lambda: other(**self.wrong_credentials, **quick),
-                "container": lambda: other(**self.missing_container, **quick),
-                "host": lambda: other(endpoint="http://no-such-host.invalid", **quick),
-                "port": lambda: other(endpoint="http://127.0.0.1:1", **quick),
-                "time": lambda: other(endpoint=address, **quick),
-            }[fault]()
-
-    @pytest.mark.parametrize(
-        ("fault", "kind"),
-        [
-            ("credentials", StoreError),
-            ("container", StoreError),
-            ("host", StoreUnavailableError),
-            ("port", StoreUnavailableError),
-            ("time", StoreUnavailableError),
-        ],
-    )
-    def test_what_fails_says_in_time_what_to_check(self, failing: ObjectStore, fault: str, kind: type) -> None:
-        table = failing.uri("table")
-        frame, options = pl.DataFrame({"a": [1]}), failing.storage_options()
-        acts: dict[str, Callable[[], object]] = {
-            "list": lambda: list(failing.list()),
-            "exists": lambda: failing.exists("a"),
-            "open": lambda: failing.open("a"),
-            "write": lambda: failing.write("a", b"1"),
-            "a table": lambda: write(table, frame, Append(), storage_options=options),
-            "a scan": lambda: scan(table, storage_options=options).collect(),
-        }
-        for name, act in acts.items():
-            began = time.monotonic()
-            with pytest.raises(FuseError) as caught:
-                act()
-            assert time.monotonic() - began < LONGEST, name
-            said = str(caught.value)
-            # Some stores refuse to say whether a bucket is there.
-            assert isinstance(caught.value, kind) or fault == "container", (name, said)
-            assert "Check " in said or fault == "container", (name, said)
-            assert not [secret for secret in secrets_of(failing) if secret in said], name
-            assert caught.value.__cause__ is None or name in ("a table", "a scan")
-            assert not [secret for secret in secrets_of(failing) if secret in str(caught.value.__cause__)], name
-
-    def test_a_file_that_is_replaced_while_it_is_read_is_no_mixture(self, connector: ObjectStore) -> None:
-        connector.write("big", b"a" * 20_000_000)
-        with connector.open("big") as file:
-            assert file.read(10) == b"a" * 10
-            connector.write("big", b"b" * 20_000_000)
-            with pytest.raises(StoreUnavailableError, match="replaced while it was read"):
-                file.read()
-
-    @pytest.mark.slow
-    def test_a_file_of_a_gigabyte_passes_through_little_memory(self, connector: ObjectStore) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", THROUGH_LITTLE_MEMORY, connector.type],
-            cwd=ROOT,
-            input=json.dumps(connector.model_dump()),
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        before, after = (int(word) for word in done.stdout.split())
-        assert (after - before) * 1024 < 300_000_000, "bytes that memory grew by"
-
-    def test_a_secret_that_changed_in_its_store_is_fetched_anew(
-        self, connector: ObjectStore, other: Callable[..., ObjectStore], tmp_path: Path
-    ) -> None:
-        (field, wrong), *_ = self.wrong_credentials.items()
-        place = tmp_path / "secret"
-        place.write_text(wrong)
-        referring = other(**{field: f"file://{place}"})
-        with pytest.raises(StoreError):
-            referring.write("a", b"1")
-        place.write_text(getattr(connector, field))
-        referring.write("a", b"1")
-        assert content(connector, "a") == b"1"
