@@ -22,7 +22,21 @@ from fuse_dagster.connectors.base import CanDelete, CanList, CanRead, CanWrite
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.secrets import secret_fields
-from fuse_dagster.tables import Append, History, Upsert, as_of, current, maintain, write
+from fuse_dagster.tables import (
+    Append,
+    History,
+    Overwrite,
+    Upsert,
+    adopt,
+    as_of,
+    compact,
+    current,
+    maintain,
+    rebuild,
+    retract,
+    vacuum,
+    write,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +126,44 @@ class ConnectorContract:
         now = current(history, storage_options=options).sort("k").collect()
         assert now.select("k", "v").rows() == [(1, "a"), (2, "c"), (3, "d")]
         assert maintain(history, storage_options=options).checkpointed is not None
+
+    def test_a_history_is_cared_for_there(self, connector: Connector) -> None:
+        table, options = connector.uri("care", "history"), connector.storage_options()
+        mode = History(keys=["k"], effective_column="t")
+        days = {1: [(1, "a"), (2, "b")], 2: [(1, "a"), (2, "c")], 3: [(1, "z"), (2, "z"), (3, "z")]}
+        batches = [
+            pl.DataFrame(rows, schema=["k", "v"], orient="row").with_columns(t=pl.lit(moment(day)))
+            for day, rows in days.items()
+        ]
+        for batch in batches:
+            write(table, batch, mode, storage_options=options)
+        before = scan(table, storage_options=options).sort("k", "valid_from").collect()
+        assert retract(table, moment(3), mode, storage_options=options).version is not None
+        assert current(table, storage_options=options).sort("k").collect()["v"].to_list() == ["a", "c"]
+        assert rebuild(table, batches, mode, storage_options=options).version is not None
+        assert scan(table, storage_options=options).sort("k", "valid_from").collect().equals(before)
+        old = connector.uri("care", "adopted")
+        write(
+            old, before.select("k", "v", "valid_from", "valid_to", "is_current"), Overwrite(), storage_options=options
+        )
+        assert adopt(old, History(keys=["k"]), storage_options=options).version is not None
+        assert current(old, storage_options=options).sort("k").collect()["v"].to_list() == ["z", "z", "z"]
+
+    def test_slices_are_replaced_and_files_looked_after_there(self, connector: Connector) -> None:
+        table, options = connector.uri("care", "plain"), connector.storage_options()
+        days = pl.DataFrame({"day": [moment(1).date(), moment(2).date()], "n": [1, 2]})
+        second = days.filter(n=2).with_columns(n=pl.lit(5, pl.Int64))
+        for batch in range(3):
+            mode = Append(once="batch", batch_id=f"{batch}")
+            write(table, days, mode, storage_options=options)
+            assert write(table, days, mode, storage_options=options).version is None
+            write(table, second, Overwrite(replace_keys=["day"]), storage_options=options)
+        write(table, days, Append(), storage_options=options)
+        expected = [1, 1, 1, 1, 2, 5]
+        assert compact(table, storage_options=options).files_removed > 1
+        assert vacuum(table, dry_run=False, storage_options=options).files == (), "what is young stays"
+        assert scan(table, storage_options=options).collect()["n"].sort().to_list() == expected
+        assert scan(table, version=0, storage_options=options).collect().height == days.height
 
     @pytest.mark.slow
     def test_six_writers_at_once_lose_nothing(self, connector: Connector) -> None:

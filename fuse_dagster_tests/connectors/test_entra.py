@@ -18,7 +18,7 @@ from fuse_dagster import ADLS
 from fuse_dagster.core.errors import FuseError, StoreError, StoreUnavailableError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, History, as_of, write
-from fuse_dagster_tests.contract.connector import content, moment
+from fuse_dagster.testing.connectors import content, moment
 from fuse_dagster_tests.servers.azurite import ACCOUNT, CONTAINER, AzuriteServer
 from fuse_dagster_tests.servers.entra import CLIENT, HEADER, IDENTITY, SECRET, TENANT, Entra, entra_server
 
