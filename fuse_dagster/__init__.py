@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.base import Connector
     from fuse_dagster.connectors.gcs import GCS
     from fuse_dagster.connectors.local import Local
+    from fuse_dagster.connectors.onelake import OneLake
     from fuse_dagster.connectors.profiles import load_profile
     from fuse_dagster.connectors.s3 import S3
     from fuse_dagster.core.columns import Column
@@ -35,6 +36,7 @@ _WHERE = {
     "DeltaTables": "orchestration.io_manager",
     "GCS": "connectors.gcs",
     "Local": "connectors.local",
+    "OneLake": "connectors.onelake",
     "Rule": "quality.rules",
     "S3": "connectors.s3",
     "SparkResource": "orchestration.spark",
@@ -57,6 +59,7 @@ __all__ = [
     "DeltaIOManager",
     "DeltaTables",
     "Local",
+    "OneLake",
     "Rule",
     "SparkResource",
     "delta_table",

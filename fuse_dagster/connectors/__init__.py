@@ -13,6 +13,7 @@ BUILTIN = {
     "adls": "fuse_dagster.connectors.adls:ADLS",
     "gcs": "fuse_dagster.connectors.gcs:GCS",
     "local": "fuse_dagster.connectors.local:Local",
+    "onelake": "fuse_dagster.connectors.onelake:OneLake",
     "s3": "fuse_dagster.connectors.s3:S3",
 }
 

@@ -19,7 +19,7 @@ from fuse_dagster.core.errors import ConfigError, MissingExtraError
 from fuse_dagster.core.naming import listing
 
 if TYPE_CHECKING:
-    from azure.identity import DefaultAzureCredential
+    from azure.core.credentials import TokenCredential
     from obstore.store import ObjectStore as Store
 
 AUTHORITY = "https://login.microsoftonline.com"
@@ -133,7 +133,7 @@ def options(says: SaysLogin) -> dict[str, str]:
         return said | ({"msi_endpoint": endpoint} if endpoint else {})
     if says.login == "cli":
         return {"use_azure_cli": "true"}
-    return {"token": _default_token(says)}
+    return {"token": token(says)}
 
 
 def for_delta_rs(said: Mapping[str, str]) -> dict[str, str]:
@@ -216,11 +216,18 @@ def bare(token: str) -> str:
     return token.strip().removeprefix("?")
 
 
-def _default_token(says: SaysLogin) -> str:
-    """A token of whatever login Azure's own library finds here."""
+def token(says: SaysLogin) -> str:
+    """A token for storage, by Azure's own library, which keeps it until shortly before it runs out.
+
+    Raises:
+        FuseError: A secret can't be resolved, or there is no login.
+    """
     told = {name: value for name, value in os.environ.items() if name.startswith(_TOLD_BY)}
+    principal = tuple(looked_up(each) for each in (says.tenant_id, says.client_id))
+    secret = secrets.resolve(says.client_secret) if says.client_secret else ""
+    whose = (says.login, *principal, secret)
     try:
-        credential = _default_credential(tuple(sorted(told.items())), looked_up(says.authority))
+        credential = _credential(tuple(sorted(told.items())), looked_up(says.authority), *whose)
     except ModuleNotFoundError as error:
         msg = f'This login needs the package `{error.name}`. Install it with: pip install "fuse-dagster[{says.extra}]"'
         raise MissingExtraError(msg) from error
@@ -228,12 +235,19 @@ def _default_token(says: SaysLogin) -> str:
         return credential.get_token(SCOPE).token
 
 
-@lru_cache(maxsize=4)
-def _default_credential(told: tuple[tuple[str, str], ...], authority: str) -> DefaultAzureCredential:
-    """Azure's own library, kept: it keeps its token until shortly before that runs out, and asks for the next."""
+@lru_cache(maxsize=8)
+def _credential(told: tuple[tuple[str, str], ...], authority: str, *whose: str) -> TokenCredential:
+    """Who asks for tokens, kept for the tokens that it keeps."""
     del told  # where the environment says something else, somebody else is meant
-    from azure.identity import DefaultAzureCredential
+    from azure import identity
 
     # Who names an authority trusts it: it need not be one of those that Microsoft lists.
-    named: dict[str, Any] = {"authority": authority, "disable_instance_discovery": True}
-    return DefaultAzureCredential(**named if authority else {})
+    named: dict[str, Any] = {"authority": authority, "disable_instance_discovery": True} if authority else {}
+    login, tenant, client, secret = whose
+    if secret:
+        return identity.ClientSecretCredential(tenant, client, secret, **named)
+    if login == "managed_identity":
+        return identity.ManagedIdentityCredential(client_id=client or None)
+    if login == "cli":
+        return identity.AzureCliCredential()
+    return identity.DefaultAzureCredential(**named)

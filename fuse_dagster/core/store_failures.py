@@ -88,7 +88,7 @@ FAULTS = {
         "Check the host of `endpoint`, and the authorities that this machine trusts.",
     ),
     "time": _fault(
-        r"operation timed out|kind: Timeout|^\w*TimeoutError|deadline has elapsed",
+        r"operation timed out|Read timed out|kind: Timeout|^\w*TimeoutError|deadline has elapsed",
         StoreUnavailableError,
         "does not answer in time",
         "Check the host and port of `endpoint`, firewalls and proxies; raise `timeout` where the line is slow.",
