@@ -16,6 +16,7 @@ from fuse_dagster.connectors.declaring import DeclarationError, Problem
 from fuse_dagster.connectors.gcs import GCS
 from fuse_dagster.connectors.local import Local
 from fuse_dagster.connectors.object_store import looked_up
+from fuse_dagster.connectors.onelake import Address, OneLake, parse
 from fuse_dagster.connectors.s3 import S3
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import did_you_mean
@@ -136,6 +137,12 @@ def _gcs(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> 
 
 
 def _azure(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Connector:
+    names = {name: name for name in ("client_id", "client_secret", "tenant_id", "account_key")}
+    fields = _renamed(given, {**names, "sas_key": "sas_token"}) | dict(common)
+    if "use_azure_cli" in given:
+        fields["login"] = "cli"
+    if "use_fabric_endpoint" in given or "fabric.microsoft.com" in looked_up(root_uri):
+        return _onelake(parse(looked_up(root_uri)), root_uri, fields)
     schemes = ("abfss", "abfs", "az", "azure", "adl")
     place = _address(root_uri, schemes, given.get("container_name"), "container_name")
     account = given["account_name"]
@@ -143,11 +150,14 @@ def _azure(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -
     if place.host and (found is None or (not isinstance(account, EnvVar) and found["account"] != account)):
         msg = f"`root_uri` lies on `{place.host}`, which is not the host of the account `{account}`. Correct one."
         raise ConfigError(msg)
-    names = {name: name for name in ("client_id", "client_secret", "tenant_id", "account_key")}
-    fields = _renamed(given, {**names, "sas_key": "sas_token"})
-    if "use_azure_cli" in given:
-        fields["login"] = "cli"
-    return ADLS(account=account, container=place.bucket, prefix=place.prefix, **fields, **common)
+    return ADLS(account=account, container=place.bucket, prefix=place.prefix, **fields)
+
+
+def _onelake(place: Address, root_uri: str, fields: Mapping[str, Any]) -> Connector:
+    section, _, prefix = place.path.partition("/")
+    if section not in {"Tables", "Files"}:
+        raise ConfigError(f"`root_uri` is `{root_uri}`, no part of an item. Valid: its `Tables` or `Files`, or below.")
+    return OneLake(workspace=place.workspace, item=place.item, section=section, prefix=prefix, **fields)
 
 
 def _local(_: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Connector:

@@ -16,13 +16,8 @@ from fuse_dagster.connectors.onelake import Address, parse, to_abfss, to_https, 
 from fuse_dagster.core.errors import ConfigError, FuseError, StoreError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
-from fuse_dagster_tests.contract.connector import (
-    ConnectorContract,
-    ListContract,
-    ReadContract,
-    StoreContract,
-    content,
-)
+from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
+from fuse_dagster.testing.object_stores import StoreContract
 from fuse_dagster_tests.servers.azurite import CONTAINER, ONELAKE, sas_token
 from fuse_dagster_tests.servers.entra import CLIENT, SECRET, TENANT, entra_server
 

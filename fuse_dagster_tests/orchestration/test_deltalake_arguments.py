@@ -13,7 +13,7 @@ from dagster_deltalake import AzureConfig, GcsConfig, LocalConfig, S3Config
 from dagster_deltalake.config import ClientConfig
 from dagster_deltalake_polars import DeltaLakePolarsIOManager
 
-from fuse_dagster import ADLS, GCS, S3, DeltaIOManager, DeltaTables, Local
+from fuse_dagster import ADLS, GCS, S3, DeltaIOManager, DeltaTables, Local, OneLake
 from fuse_dagster.connectors.deltalake_configs import connector_of
 from fuse_dagster.core.errors import ConfigError
 
@@ -102,6 +102,18 @@ def test_an_azure_configuration_becomes_adls() -> None:
     assert connector_of(AzureConfig(account_name="contoso", sas_key="env://SAS"), "az://lake") == ADLS(
         account="contoso", container="lake", sas_token="env://SAS"
     )
+
+
+def test_an_azure_configuration_of_fabric_becomes_onelake() -> None:
+    config = AzureConfig(account_name="onelake", use_fabric_endpoint=True, use_azure_cli=True)
+    root = "abfss://Sales@onelake.dfs.fabric.microsoft.com/lake.Lakehouse"
+    assert connector_of(config, f"{root}/Tables/dbo") == OneLake(
+        workspace="Sales", item="lake.Lakehouse", prefix="dbo", login="cli"
+    )
+    with pytest.raises(ConfigError, match="no part of an item"):
+        connector_of(config, root)
+    with pytest.raises(ConfigError, match="account_key"):
+        connector_of(AzureConfig(account_name="onelake", account_key="env://KEY"), f"{root}/Files")
 
 
 def test_an_s3_configuration_becomes_s3() -> None:
