@@ -11,11 +11,11 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from fuse_dagster.app.formats import Format, guess, scan_files
 from fuse_dagster.core.errors import ConfigError, InputError, first_line
 from fuse_dagster.core.store_failures import store_error
+from fuse_dagster.engines.local.addresses import is_local, normal_uri
+from fuse_dagster.engines.local.files import Format, guess, scan_files
 from fuse_dagster.engines.local.reading import scan
-from fuse_dagster.tables.view import is_local, normal_uri
 
 _CLOCK = re.compile(r"%[HIcXf]")
 

@@ -13,17 +13,14 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.schema import ArrayType, MapType, StructType
 from pyarrow.fs import FileSelector, FileType
 
-from fuse_dagster.core.errors import FuseError, TableNotFoundError, TableStateError, Terminal, first_line
+from fuse_dagster.core.errors import NotThereError, TableNotFoundError, TableStateError, first_line
 from fuse_dagster.core.store_failures import store_error
+from fuse_dagster.engines.local.addresses import is_local, normal_uri
 from fuse_dagster.tables.commit import WRITE_ID
 from fuse_dagster.tables.maintaining.history import is_history
-from fuse_dagster.tables.view import TableView, is_local, normal_uri, open_view
+from fuse_dagster.tables.view import TableView, open_view
 
 _LOG = "_delta_log"
-
-
-class NotThereError(FuseError, FileNotFoundError, Terminal):
-    """There is no file or folder at this place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,17 +9,17 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from fuse_dagster.app.formats import Format, guess, scan_files
 from fuse_dagster.app.histories import moment_in, times_of
-from fuse_dagster.app.looking import NotThereError
 from fuse_dagster.app.narrowing import NAME
-from fuse_dagster.core.errors import ConfigError, FuseError, InputError, first_line
+from fuse_dagster.core.errors import ConfigError, FuseError, InputError, NotThereError, first_line
 from fuse_dagster.core.store_failures import store_error
+from fuse_dagster.engines.local.addresses import is_local, normal_uri
+from fuse_dagster.engines.local.files import Format, guess, scan_files
 from fuse_dagster.engines.local.frames import quoted
 from fuse_dagster.engines.local.reading import choose, open_table, scan_opened
 from fuse_dagster.engines.local.sql import query
 from fuse_dagster.tables.history.reading import as_of
-from fuse_dagster.tables.view import TableView, is_local, normal_uri
+from fuse_dagster.tables.view import TableView
 
 _CHEAP = 64 * 2**20  # bytes of text that are quick to count
 

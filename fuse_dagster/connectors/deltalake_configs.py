@@ -16,7 +16,7 @@ from fuse_dagster.connectors.declaring import DeclarationError, Problem
 from fuse_dagster.connectors.gcs import GCS
 from fuse_dagster.connectors.local import Local
 from fuse_dagster.connectors.object_store import looked_up
-from fuse_dagster.connectors.onelake import Address, OneLake, parse
+from fuse_dagster.connectors.onelake import SECTIONS, Address, OneLake, parse
 from fuse_dagster.connectors.s3 import S3
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import did_you_mean
@@ -154,8 +154,9 @@ def _azure(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -
 
 
 def _onelake(place: Address, root_uri: str, fields: Mapping[str, Any]) -> Connector:
-    section, _, prefix = place.path.partition("/")
-    if section not in {"Tables", "Files"}:
+    first, _, prefix = place.path.partition("/")
+    section = next((name for name in SECTIONS if name == first), None)
+    if section is None:
         raise ConfigError(f"`root_uri` is `{root_uri}`, no part of an item. Valid: its `Tables` or `Files`, or below.")
     return OneLake(workspace=place.workspace, item=place.item, section=section, prefix=prefix, **fields)
 

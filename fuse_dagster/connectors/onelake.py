@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import Field
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 ACCOUNT = "onelake"
 """All of OneLake is one account; workspaces are its containers."""
 HOST = "onelake.dfs.fabric.microsoft.com"
+Section = Literal["Tables", "Files"]
+SECTIONS: tuple[Section, ...] = get_args(Section)
+"""The parts of an item."""
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # The common one, those of regions, and those of workspaces behind a private link.
@@ -145,7 +148,7 @@ class OneLake(ObjectStore):
     item: str = Field(
         description="Name and type of the item, as `lake.Lakehouse`; or its GUID, beside that of the workspace."
     )
-    section: Literal["Tables", "Files"] = Field(
+    section: Section = Field(
         default="Tables",
         description="The part of the item: Fabric shows as tables what lies in `Tables`, one below another folder only "
         "where the lakehouse has schemas; `Files` takes anything.",

@@ -60,6 +60,10 @@ class TableNotFoundError(FuseError, FileNotFoundError, Terminal):
     """There is no Delta table at this place."""
 
 
+class NotThereError(FuseError, FileNotFoundError, Terminal):
+    """There is no file or folder at this place."""
+
+
 class PartitionNotFoundError(FuseError, LookupError, Terminal):
     """The one partition that a step asks for was never written."""
 

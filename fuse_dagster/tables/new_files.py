@@ -11,8 +11,9 @@ import polars as pl
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction
 
+from fuse_dagster.engines.local.addresses import is_local
 from fuse_dagster.tables.stats import statistics
-from fuse_dagster.tables.view import TableView, is_local, writing
+from fuse_dagster.tables.view import TableView, writing
 
 ROWS_PER_FILE = 1_000_000
 """Most rows of a file: small enough that a few changed keys don't rewrite a table, large enough to read fast."""

@@ -18,12 +18,12 @@ from polars.exceptions import PolarsError
 
 from fuse_dagster.core.errors import ConfigError, FuseError, TableNotFoundError, TableStateError, first_line
 from fuse_dagster.core.store_failures import store_error
+from fuse_dagster.engines.local.addresses import is_local, normal_uri, polars_options
 from fuse_dagster.engines.local.reading import open_table, scan_opened
 
 # A writer that swaps files by hand must keep these promises itself, so it only meets tables that ask for no others.
 _KEPT = frozenset({"timestampNtz", "appendOnly", "invariants", "checkConstraints"})
 _LEGACY_WRITER = 2
-_NUMBERS = frozenset({"max_retries"})
 _UNSAFE = frozenset("%[]^|\\")
 
 
@@ -83,8 +83,8 @@ class TableView:
 
     @property
     def polars_options(self) -> dict[str, Any] | None:
-        """The storage options as polars takes them: where delta-rs wants a text, it wants a number."""
-        return {name: int(v) if name in _NUMBERS else v for name, v in self.storage_options.items()} or None
+        """The storage options as polars takes them."""
+        return polars_options(self.storage_options)
 
     def locate(self, path: str) -> str:
         """Full address of a data file, from its path in the log."""
@@ -143,17 +143,6 @@ def writing(uri: str) -> Iterator[None]:
             f"`{uri}` cannot be written: {first_line(error)}. Nothing was committed, and the table is as it was; make "
             "room for it, or let this process write there, then run again"
         ) from error
-
-
-def normal_uri(table: str | Path) -> str:
-    """A URI as it is, without a trailing slash; a local path made absolute, `file://` taken off."""
-    text = str(table).removeprefix("file://").rstrip("/")
-    return text if "://" in text else str(Path(text).absolute())
-
-
-def is_local(uri: str) -> bool:
-    """Whether the table lies in a folder of this machine."""
-    return "://" not in uri
 
 
 def refuse_unsupported(view: TableView) -> None:

@@ -23,6 +23,8 @@ class _Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     NDJSON = "ndjson"
+    EXCEL = "excel"
+    AVRO = "avro"
 
 
 EXAMPLES = examples(
@@ -58,9 +60,9 @@ def read(
     ] = False,
     layout: Annotated[_Format | None, typer.Option("--format", help="How the rows are stored; guessed.")] = None,
 ) -> None:
-    """Show the first rows of a Delta table, or of Parquet, CSV or JSON files, with their columns and types."""
-    from fuse_dagster.app.formats import Format
+    """Show the first rows of a Delta table, or of Parquet, CSV, JSON, Excel or Avro files, with columns and types."""
     from fuse_dagster.app.previewing import Wanted, preview
+    from fuse_dagster.engines.local.files import Format
 
     wanted = Wanted(
         columns=None if columns is None else [name.strip() for name in columns.split(",")],

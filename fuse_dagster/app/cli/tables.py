@@ -30,7 +30,7 @@ def list_tables(
     """List the Delta tables below a folder, with rows, files and bytes."""
     from fuse_dagster.app.looking import look, tables_below
     from fuse_dagster.core.errors import TableStateError
-    from fuse_dagster.tables.view import normal_uri
+    from fuse_dagster.engines.local.addresses import normal_uri
 
     where = place(context, folder)
     out, root = output(context), normal_uri(where.uri)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fuse_dagster.engines.local.addresses import normal_uri
 from fuse_dagster.tables.maintaining.checkpointing import checkpoint
 from fuse_dagster.tables.maintaining.cleaning import vacuum
 from fuse_dagster.tables.maintaining.compacting import compact
 from fuse_dagster.tables.maintaining.reports import MaintenanceReport
 from fuse_dagster.tables.new_files import ROWS_PER_FILE
-from fuse_dagster.tables.view import normal_uri
 
 
 def maintain(

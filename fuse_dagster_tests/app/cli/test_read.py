@@ -17,6 +17,7 @@ import pytest
 
 from fuse_dagster.app.cli import exits
 from fuse_dagster.app.envelope import Kind
+from fuse_dagster.engines.local.files import file_options, write_rows
 from fuse_dagster.tables import Append, History, write
 from fuse_dagster_tests.app.cli.conftest import Fuse, on_a_terminal
 from fuse_dagster_tests.docs.pages import ROOT as CHECKOUT
@@ -35,6 +36,9 @@ def files(tmp_path: Path) -> Path:
     ROWS.write_ndjson(tmp_path / "lines.json")
     (tmp_path / "f.CSV.gz").write_bytes(gzip.compress((tmp_path / "b.csv").read_bytes()))
     (tmp_path / "g.jsonl.gz").write_bytes(gzip.compress((tmp_path / "d.ndjson").read_bytes()))
+    for name, layout in (("h.xlsx", "excel"), ("i.avro", "avro")):
+        with (tmp_path / name).open("wb") as file:
+            write_rows(ROWS, file, file_options(layout))
     (tmp_path / "parts" / "day=1").mkdir(parents=True)
     ROWS.write_parquet(tmp_path / "parts" / "day=1" / "a.parquet")
     return tmp_path
@@ -51,6 +55,8 @@ def files(tmp_path: Path) -> Path:
         ("lines.json", "json"),
         ("f.CSV.gz", "csv"),
         ("g.jsonl.gz", "ndjson"),
+        ("h.xlsx", "excel"),
+        ("i.avro", "avro"),
     ],
 )
 def test_a_file_is_read_by_the_format_that_its_name_tells(fuse: Fuse, files: Path, name: str, layout: str) -> None:

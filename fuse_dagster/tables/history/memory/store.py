@@ -23,11 +23,12 @@ from polars.exceptions import PolarsError
 from pyarrow.fs import FileSelector
 
 from fuse_dagster.core.errors import ConfigError, TableStateError, first_line
+from fuse_dagster.engines.local.addresses import is_local
 from fuse_dagster.tables.commit import APP_ID, WRITE_ID, LostRaceError, Ticket, next_ticket
 from fuse_dagster.tables.history.memory.foreign import REMEDY, refuse_foreign_changes
 from fuse_dagster.tables.history.memory.manifest import FORMAT, Manifest, Snapshot, declaration
 from fuse_dagster.tables.modes import History
-from fuse_dagster.tables.view import TableView, is_local, writing
+from fuse_dagster.tables.view import TableView, writing
 
 FOLDER = "_fuse"
 _CONTENT = "manifest"
