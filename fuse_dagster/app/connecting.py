@@ -94,7 +94,7 @@ def describe(name: str) -> Described:
         found = connectors.load(name)
     except (ConfigError, MissingExtraError) as error:
         problem = str(error)
-    extra = name if name in _extras(line.package) else ""
+    extra = name if name in extras(line.package) else ""
     return Described(
         name=name,
         what="" if found is None else (inspect.getdoc(found) or "").split("\n", maxsplit=1)[0],
@@ -102,7 +102,7 @@ def describe(name: str) -> Described:
         package=line.package,
         version=_version(line.package),
         extra=extra,
-        missing=tuple(one for one in _extras(line.package).get(extra, ()) if not _version(one)),
+        missing=tuple(one for one in extras(line.package).get(extra, ()) if not _version(one)),
         problem=problem,
         capabilities=() if found is None else tuple(capabilities_of(found)),
         fields=() if found is None else tuple(_fields(found)),
@@ -142,8 +142,8 @@ def _type(annotation: object) -> str:
 
 
 @cache
-def _extras(package: str) -> dict[str, tuple[str, ...]]:
-    """Extra -> names of the packages that it brings."""
+def extras(package: str) -> dict[str, tuple[str, ...]]:
+    """Extras of a distribution -> names of the packages that each brings."""
     try:
         requirements = metadata.requires(package) or []
     except metadata.PackageNotFoundError:

@@ -12,20 +12,20 @@ import tempfile
 import time
 import zoneinfo
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from fuse_dagster import __version__
-from fuse_dagster.app.envelope import message
-from fuse_dagster.app.profiles import profile, references_of
+from fuse_dagster.app.connecting import extras
+from fuse_dagster.app.findings import Finding, Status
+from fuse_dagster.app.profiles import profile
+from fuse_dagster.app.reaching import of_connection
 from fuse_dagster.app.values import size
-from fuse_dagster.core.errors import ConfigError, FuseError
+from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.profiles import find
+from fuse_dagster.core.registry import OURSELVES
 from fuse_dagster.engines.spark.environment import DELTA, detect
-from fuse_dagster.secrets import resolve
 
 _LIBRARIES = ("dagster", "deltalake", "polars", "duckdb", "pyarrow")
 _OLDEST_JAVA = 17
@@ -34,36 +34,10 @@ _DRIFT = 5.0  # seconds
 _PATIENCE = 30  # seconds
 
 
-class Status(StrEnum):
-    """What a finding means."""
-
-    OK = "ok"
-    NOTE = "note"
-    """Something is absent that only some need."""
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        what: What it is.
-        status: Whether it is as it should be.
-        found: What is there.
-        do: What to do about it; "" where it is well.
-    """
-
-    what: str
-    status: Status
-    found: str
-    do: str = ""
-
-
 def examine() -> Iterator[Finding]:
     """Look at everything, one after the other, and change nothing.
 
-    No other machine is asked, except the stores of the secrets that the profile refers to.
+    No other machine is asked, except those that the profile's connections and references to secrets lead to.
     """
     for look in LOOKS:
         yield look()
@@ -88,6 +62,22 @@ def _versions() -> Finding:
         do = f"Install what is missing: pip install {' '.join(missing)}"
         return Finding(what="packages", status=Status.FAIL, found=", ".join(versions), do=do)
     return Finding(what="packages", status=Status.OK, found=", ".join(versions))
+
+
+def _extras() -> Finding:
+    known = extras(OURSELVES)
+    there = [name for name, packages in sorted(known.items()) if all(_has(package) for package in packages)]
+    others = [name for name in sorted(known) if name not in there]
+    found = f"{', '.join(there) or 'none'}; not installed: {', '.join(others) or 'none'}"
+    return Finding(what="extras", status=Status.OK, found=found)
+
+
+def _has(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _dagster_home() -> Finding:
@@ -178,7 +168,7 @@ def _disk() -> Finding:
 
 
 def _profile() -> Iterator[Finding]:
-    """The profile, and every reference to a secret in it: resolved, and never shown."""
+    """The profile, and each of its connections."""
     try:
         find()
     except ConfigError:
@@ -194,16 +184,9 @@ def _profile() -> Iterator[Finding]:
     for text in found.warnings:
         yield Finding(what="fuse.yaml", status=Status.NOTE, found=text, do="Replace the value by a reference.")
     for name, connector in found.connections.items():
-        for field, reference in references_of(connector):
-            what = f"secret {name}.{field}"
-            try:
-                resolve(getattr(connector, field))
-            except FuseError as error:
-                yield Finding(what=what, status=Status.FAIL, found=reference, do=message(error))
-            else:
-                yield Finding(what=what, status=Status.OK, found=reference)
+        yield from of_connection(name, connector)
 
 
 LOOKS: tuple[Callable[[], Finding], ...] = (
-    _python, _versions, _dagster_home, _web_ui, _java, _spark, _jars, _clock, _time_zones, _disk,
+    _python, _versions, _extras, _dagster_home, _web_ui, _java, _spark, _jars, _clock, _time_zones, _disk,
 )  # fmt: skip

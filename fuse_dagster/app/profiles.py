@@ -13,12 +13,14 @@ from functools import partial
 from fuse_dagster import secrets
 from fuse_dagster.app.envelope import message
 from fuse_dagster.connectors.base import CanDelete, CanList, CanRead, CanWrite, Connector
+from fuse_dagster.connectors.object_store import ObjectStore
 from fuse_dagster.connectors.profiles import LiteralSecretWarning, Profile, load_profile
 from fuse_dagster.core.errors import ConfigError, FuseError, StoreError
 from fuse_dagster.core.naming import did_you_mean
 
 logger = logging.getLogger(__name__)
 
+_NOBODYS = "fuse-probe"
 _PROBE = b"fuse_dagster tries whether it may write here"
 
 
@@ -106,11 +108,14 @@ def _steps(connector: Connector, *, write: bool) -> Iterator[tuple[str, Callable
     for field, reference in references_of(connector):
         yield f"resolve `{field}` ({reference})", partial(secrets.resolve, getattr(connector, field))
     yield "make its settings", connector.storage_options
-    name = f"fuse-probe-{uuid.uuid4().hex}"
+    place = root_of(connector)
+    if isinstance(connector, ObjectStore) and connector.service:
+        place = f"{place} at {connector.service}"
     if isinstance(connector, CanRead):
-        yield f"ask {root_of(connector)} for a file", lambda: connector.exists(name)
+        yield f"ask {place} for a file", lambda: connector.exists(_NOBODYS)
     elif isinstance(connector, CanList):
-        yield f"list {root_of(connector)}", lambda: next(iter(connector.list(name)), None)
+        yield f"list {place}", lambda: next(iter(connector.list(_NOBODYS)), None)
+    name = f"{_NOBODYS}-{uuid.uuid4().hex}"
     if write and isinstance(connector, CanWrite) and isinstance(connector, CanRead):
         yield "write a file", lambda: connector.write(name, _PROBE)
         yield "read it", lambda: _compare(connector, name)

@@ -61,6 +61,11 @@ class ADLS(ObjectStore):
         """URI of the container, which delta-rs and Spark both understand."""
         return f"abfss://{looked_up(self.container)}@{self.host}"
 
+    @property
+    def service(self) -> str:
+        """URL of the endpoint, or of the account."""
+        return super().service or f"https://{self.host}"
+
     def storage_options(self) -> dict[str, str]:
         """Say what delta-rs needs to reach the container, with secrets that are resolved now.
 

@@ -174,6 +174,18 @@ class CanDelete(Protocol):
         """Delete a file; nothing happens where there is none. Folders go with their last file."""
 
 
+@runtime_checkable
+class CanTellTime(Protocol):
+    """The other side has a clock, by which it judges signatures and tokens."""
+
+    def time_there(self) -> datetime | None:
+        """Ask what time it is there, in UTC to the second; None where the other side doesn't say.
+
+        Raises:
+            StoreUnavailableError: It can't be reached.
+        """
+
+
 REFUSED = "/\\%[]^|"
 """Slashes lead elsewhere; delta-rs decodes `%20` to a space and can't open paths with the others."""
 

@@ -62,6 +62,11 @@ class GCS(ObjectStore):
         """URI of the bucket."""
         return f"gs://{looked_up(self.bucket)}"
 
+    @property
+    def service(self) -> str:
+        """URL of the endpoint, or of Google's."""
+        return super().service or "https://storage.googleapis.com"
+
     def storage_options(self) -> dict[str, str]:
         """Say what delta-rs needs to reach the bucket, with secrets that are resolved now.
 

@@ -3,7 +3,7 @@
 import io
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from dagster import EnvVar
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fuse_dagster import secrets
 from fuse_dagster.connectors.base import Connector, Entry, checked_parts
+from fuse_dagster.connectors.clocks import time_of
 from fuse_dagster.connectors.declaring import Problem, wrong_times
 from fuse_dagster.connectors.failures import in_our_words
 from fuse_dagster.connectors.parts import PART, Parts
@@ -65,6 +66,19 @@ class ObjectStore(Connector):
         """URI of what the connector holds: the root and the prefix."""
         prefix = looked_up(self.prefix).strip("/")
         return f"{self.root}/{prefix}" if prefix else self.root
+
+    @property
+    def service(self) -> str:
+        """URL of the server that answers for the bucket; "" where only the provider's client knows it."""
+        return looked_up(self.endpoint)
+
+    def time_there(self) -> datetime | None:
+        """Ask what time it is there, in UTC to the second; no credentials are sent.
+
+        Raises:
+            StoreUnavailableError: It can't be reached.
+        """
+        return time_of(self.service, timeout=self.connect_timeout, check=self.checks.get("host", ""))
 
     @abstractmethod
     def opened(self) -> "Store":

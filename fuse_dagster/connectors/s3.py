@@ -79,6 +79,11 @@ class S3(ObjectStore):
         """URI of the bucket. Spark reads it by S3A, as `spark_conf` says."""
         return f"s3://{looked_up(self.bucket)}"
 
+    @property
+    def service(self) -> str:
+        """URL of the endpoint, or of Amazon's in the region."""
+        return super().service or f"https://s3.{looked_up(self.region) or 'us-east-1'}.amazonaws.com"
+
     def storage_options(self) -> dict[str, str]:
         """Say what delta-rs needs to reach the bucket, with secrets that are resolved now.
 

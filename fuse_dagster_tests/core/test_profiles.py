@@ -172,7 +172,7 @@ def test_a_changed_env_file_is_read_anew(write: Write, tmp_path: Path) -> None:
         ("", ["1: `$`: There are no `profiles`"]),
         ("profils: {}", ["1: `$`: There are no `profiles`", "1: `$.profils`: There is no such key here. Did you mean"]),
         ("default: dve\nprofiles: {dev: {}}", ["1: `$.default`: There is no profile `dve`. Did you mean `dev`"]),
-        ("profiles: {dev: {}}", ["1: `$.default`: No profile is chosen. Set `FUSE_PROFILE`"]),
+        ("profiles: {dev: {}, prod: {}}", ["1: `$.default`: No profile is chosen. Set `FUSE_PROFILE`"]),
         ("profiles: dev", ["1: `$.profiles`: There must be names with values here"]),
         (
             "default: a\nprofiles:\n  a:\n    extends: b\n  b:\n    extends: a\n  c:\n    extends: d",
@@ -228,3 +228,26 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fuse.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(ProfileError, match="no text in UTF-8"):
         choose(tmp_path / "fuse.yaml")
+
+
+def test_keys_of_yaml_are_merged_and_keep_their_lines(write: Write) -> None:
+    file = write(
+        "profiles:\n  dev:\n    connections:\n      a: &a {type: s3, bucket: a}\n      b: &b {region: x, bucket: y}\n"
+        "      c:\n        <<: [*a, *b]\n        prefix: c\n      d: {<<: *a, bucket: d}\n      e: {<<: text}\n"
+    )
+    with pytest.raises(ProfileError, match=r"10: `\$\.profiles\.dev\.connections\.e\.<<`: `<<` takes over names"):
+        choose(file)
+    chosen = choose(write(file.read_text().replace("{<<: text}", "{type: s3}")))
+    c, d = chosen.connections["c"], chosen.connections["d"]
+    assert {name: (node.text, node.line) for name, node in c.items()} == {
+        "type": ("s3", 4),
+        "bucket": ("a", 4),
+        "region": ("x", 5),
+        "prefix": ("c", 8),
+    }
+    assert {name: (node.text, node.line) for name, node in d.items()} == {"type": ("s3", 4), "bucket": ("d", 9)}
+
+
+def test_the_only_profile_needs_no_choice(write: Write) -> None:
+    chosen = choose(write("profiles:\n  here:\n    connections: {lake: {type: local}}\n"))
+    assert (chosen.name, str(chosen.by)) == ("here", "fuse.yaml")

@@ -18,7 +18,8 @@ def doctor(context: typer.Context) -> None:
 
     `note`: absent, and only some need it. `fail`: wrong; the exit code is then 1. Nothing is changed.
     """
-    from fuse_dagster.app.doctoring import Status, examine
+    from fuse_dagster.app.doctoring import examine
+    from fuse_dagster.app.findings import Status
 
     found = list(examine())
     failed = [one for one in found if one.status is Status.FAIL]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
-from fuse_dagster.app.cli import exits
+from fuse_dagster.app.cli import completing, exits
 from fuse_dagster.app.cli.frame import examples, group, output
 from fuse_dagster.app.cli.output import table
 from fuse_dagster.app.envelope import kind_of
@@ -45,6 +46,18 @@ def show_profile(context: typer.Context) -> None:
     )
 
 
+@profiles.command("schema", epilog=examples("fuse profiles schema > fuse.schema.json", "fuse profiles schema --json"))
+def show_schema(context: typer.Context) -> None:
+    """Write the JSON Schema of fuse.yaml, with every connector that is installed, for editors.
+
+    Name the file in the first line of fuse.yaml: # yaml-language-server: $schema=fuse.schema.json
+    """
+    from fuse_dagster.connectors.profile_schema import profile_schema
+
+    schema = profile_schema()
+    output(context).answer(schema, json.dumps(schema, indent=2, ensure_ascii=False))
+
+
 @connections.command("list", epilog=examples("fuse connections list", "fuse connections list --profile prod"))
 def list_connections(context: typer.Context) -> None:
     """List the connections of a profile, and where each leads."""
@@ -67,7 +80,12 @@ def list_connections(context: typer.Context) -> None:
 )
 def try_connection(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="CONNECTION", help="A connection of the profile.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONNECTION", help="A connection of the profile.", autocompletion=completing.connections
+        ),
+    ],
     *,
     write: Annotated[
         bool, typer.Option("--write", help="Write a small file, too, read it and remove it again.")

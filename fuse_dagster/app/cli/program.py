@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import fuse_dagster
-from fuse_dagster.app.cli import care, connectors, doctor, history, profiles, project, read, spark, tables
+from fuse_dagster.app.cli import care, completing, connectors, doctor, history, profiles, project, read, spark, tables
 from fuse_dagster.app.cli.frame import SETTINGS, Call, Root
 from fuse_dagster.app.cli.logs import LogFormat, LogLevel, set_up
 from fuse_dagster.app.cli.output import Output
@@ -41,10 +41,16 @@ def global_options(
     log_format: Annotated[LogFormat, typer.Option(help="How log lines are written to stderr.")] = LogFormat.HUMAN,
     log_level: Annotated[LogLevel, typer.Option(help="The lowest level that is written.")] = LogLevel.WARNING,
     profile: Annotated[
-        str | None, typer.Option(help="Profile of fuse.yaml; else FUSE_PROFILE, else the file's default.")
+        str | None,
+        typer.Option(
+            help="Profile of fuse.yaml; else FUSE_PROFILE, else the file's default.", autocompletion=completing.profiles
+        ),
     ] = None,
     connection: Annotated[
-        str | None, typer.Option(help="Connection of the profile: tables are then names below it.")
+        str | None,
+        typer.Option(
+            help="Connection of the profile: tables are then names below it.", autocompletion=completing.connections
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it, and stop.")

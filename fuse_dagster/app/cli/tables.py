@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fuse_dagster.app.cli.each import Outcome, each, end
 from fuse_dagster.app.cli.frame import examples, group, output
 from fuse_dagster.app.cli.output import facts, table
 from fuse_dagster.app.cli.places import Table, Tables, place
@@ -117,26 +119,29 @@ def compact(
 ) -> None:
     """Merge small files into full ones, in one commit per table that changes no row.
 
-    The first table that can't be compacted ends it; those before it are done.
+    A table that can't be compacted does not stop the others; the exit code tells.
     """
     from fuse_dagster.tables import compact as run
     from fuse_dagster.tables.new_files import ROWS_PER_FILE
 
-    done = []
-    for address in steps(addresses, "compact"):
-        where = place(context, address)
-        full = ROWS_PER_FILE if rows_per_file is None else rows_per_file
-        report = run(
+    full = ROWS_PER_FILE if rows_per_file is None else rows_per_file
+    outcomes, done = each(
+        context,
+        addresses,
+        "compact",
+        lambda where: run(
             where.uri, cluster_by=cluster_by or None, rows_per_file=full, storage_options=where.options, dry_run=dry_run
-        )
-        done.append((address, report))
-    verb = "would be compacted" if dry_run else "compacted"
-    headings = ["table", "files before", "after", "merged", "rows moved", "version", "seconds"]
-    output(context).answer(
-        [{"table": address, "dry_run": dry_run, "report": report} for address, report in done],
-        table(headings, [_compacted(address, report) for address, report in done]),
-        f"{sum(1 for _, report in done if report.files_removed)} of {len(done)} {verb}.",
+        ),
     )
+    verb = "would be compacted" if dry_run else "compacted"
+    headings = ["table", "result", "files before", "after", "merged", "rows moved", "version", "seconds"]
+    output(context).answer(
+        [one.told(dry_run=dry_run) for one in outcomes],
+        table(headings, [_compacted(one, verb) for one in outcomes]),
+        f"{sum(1 for report in done if report.files_removed)} of {len(outcomes)} {verb}{_failed(outcomes)}.",
+        ok=len(done) == len(outcomes),
+    )
+    end(context, outcomes)
 
 
 @app.command(
@@ -151,25 +156,57 @@ def vacuum(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove the files. Without it they are only listed.")] = False,
 ) -> None:
-    """List the files that no version within the retention needs; with --yes, remove them for good."""
+    """List the files that no version within the retention needs; with --yes, remove them for good.
+
+    A table that can't be looked at does not stop the others; the exit code tells.
+    """
     from fuse_dagster.tables import vacuum as run
 
-    done: list[tuple[str, Vacuumed]] = []
-    for address in steps(addresses, "vacuum"):
-        where = place(context, address)
-        report = run(where.uri, retention_hours=retention_hours, dry_run=not yes, storage_options=where.options)
-        done.append((address, report))
-    files = [(address, name) for address, report in done for name in (*report.files, *report.memory_files)]
-    total = f"{counted(len(files), 'file')}, {size(sum(report.bytes for _, report in done))}"
+    outcomes, done = each(
+        context,
+        addresses,
+        "vacuum",
+        lambda where: run(where.uri, retention_hours=retention_hours, dry_run=not yes, storage_options=where.options),
+    )
+    files = [(one.table, name) for one in outcomes if one.report is not None for name in _files(one.report)]
+    total = f"{counted(len(files), 'file')}, {size(sum(report.bytes for report in done))}"
     shown: list[RenderableType] = [table(["table", "file"], files)] if files and not yes else []
-    shown.append(f"Removed {total}." if yes else f"Would remove {total}. Nothing was removed; add `--yes` to do it.")
-    output(context).answer([{"table": address, "report": report} for address, report in done], *shown)
+    if len(outcomes) > 1:
+        shown.append(table(["table", "result", "files", "size"], [_vacuumed(one, yes=yes) for one in outcomes]))
+    failed = _failed(outcomes)
+    if yes:
+        shown.append(f"Removed {total}{failed}.")
+    else:
+        shown.append(f"Would remove {total}{failed}. Nothing was removed; add `--yes` to do it.")
+    output(context).answer([one.told() for one in outcomes], *shown, ok=len(done) == len(outcomes))
+    end(context, outcomes)
 
 
-def _compacted(address: str, report: Compaction) -> tuple[object, ...]:
+def _compacted(one: Outcome[Compaction], verb: str) -> tuple[object, ...]:
+    report = one.report
+    if report is None:
+        return (one.table, "failed", "", "", "", "", "", "")
     version = "" if report.version is None else report.version
     moved = report.files_before, report.files_after, report.files_removed, report.rows
-    return (address, *moved, version, round(report.seconds, 2))
+    result = verb if report.files_removed else "nothing to do"
+    return (one.table, result, *moved, version, round(report.seconds, 2))
+
+
+def _vacuumed(one: Outcome[Vacuumed], *, yes: bool) -> tuple[object, ...]:
+    if one.report is None:
+        return (one.table, "failed", "", "")
+    count = len(_files(one.report))
+    result = "nothing to do" if not count else "removed" if yes else "would be removed"
+    return (one.table, result, count, size(one.report.bytes))
+
+
+def _files(report: Vacuumed) -> tuple[str, ...]:
+    return (*report.files, *report.memory_files)
+
+
+def _failed(outcomes: Sequence[Outcome[Compaction]] | Sequence[Outcome[Vacuumed]]) -> str:
+    count = sum(1 for one in outcomes if one.error is not None)
+    return f"; {counted(count, 'table')} failed" if count else ""
 
 
 def _below(root: str, uri: str) -> str:

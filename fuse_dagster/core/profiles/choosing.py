@@ -143,6 +143,8 @@ def _name(
         chosen, by = os.environ[VARIABLE], Origin(source_of(VARIABLE), "", VARIABLE)
     elif stated is not None and stated.text:
         chosen, by = stated.text, Origin("file", f"{problems.file.name}:{stated.line}")
+    elif stated is None and len(profiles) == 1:
+        chosen, by = next(iter(profiles)), Origin("file", problems.file.name)
     else:
         valid = listing(profiles)
         text = f"No profile is chosen. Set `{VARIABLE}`, or write `default:` at the top of the file. Valid: {valid}."

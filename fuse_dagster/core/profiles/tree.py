@@ -10,6 +10,7 @@ import yaml
 from fuse_dagster.core.profiles.problems import Problems
 
 _NULL = "tag:yaml.org,2002:null"
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,11 @@ def _node(raw: yaml.Node, path: str, problems: Problems, *, above: tuple[int, ..
     above = (*above, id(raw))
     if isinstance(raw, yaml.MappingNode):
         found: dict[str, Node] = {}
+        merged: dict[str, Node] = {}
         for key, value in raw.value:
+            if key.tag == _MERGE:
+                merged = {**_merged(value, path, problems, above=above), **merged}
+                continue
             name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
             inner = f"{path}.{name}"
             if name in found:
@@ -82,8 +87,22 @@ def _node(raw: yaml.Node, path: str, problems: Problems, *, above: tuple[int, ..
                 continue
             node = _node(value, inner, problems, above=above)
             found[name] = Node(node.value, inner, key.start_mark.line + 1)
-        return Node(found, path, line)
+        return Node({**merged, **found}, path, line)
     if isinstance(raw, yaml.SequenceNode):
         items = [_node(item, f"{path}[{n}]", problems, above=above) for n, item in enumerate(raw.value)]
         return Node(items, path, line)
     return Node(None if raw.tag == _NULL else str(raw.value), path, line)
+
+
+def _merged(raw: yaml.Node, path: str, problems: Problems, *, above: tuple[int, ...]) -> dict[str, Node]:
+    """What `<<: *name` or `<<: [*one, *two]` brings; of several, the first that has a key states it."""
+    found: dict[str, Node] = {}
+    for one in reversed(raw.value) if isinstance(raw, yaml.SequenceNode) else [raw]:
+        node = _node(one, path, problems, above=above)
+        if isinstance(node.value, Mapping):
+            found |= node.value
+        else:
+            problems.add_at(
+                f"{path}.<<", raw.start_mark.line + 1, "`<<` takes over names with values: an alias of some."
+            )
+    return found

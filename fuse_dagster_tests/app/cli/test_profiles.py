@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
+import jsonschema
 import polars as pl
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from fuse_dagster.app.cli import exits
+from fuse_dagster.app.cli.program import app
 from fuse_dagster.app.envelope import Kind
+from fuse_dagster.connectors.profile_schema import profile_schema
 from fuse_dagster.tables import Append, write
 from fuse_dagster_tests.app.cli.conftest import Fuse
 from fuse_dagster_tests.servers.s3 import S3Server, s3_server
@@ -202,3 +212,77 @@ def test_no_verb_tells_the_secret_that_a_store_refuses(
     assert said.code == exits.CODES[Kind.STORE], said.out
     assert not said.document["ok"]
     assert CANARY not in said.out + said.err
+
+
+@pytest.mark.usefixtures("project")
+def test_the_schema_of_the_profile_is_written_for_editors(fuse: Fuse) -> None:
+    written = fuse("profiles", "schema")
+    assert (written.code, json.loads(written.out)) == (exits.OK, profile_schema())
+    assert fuse("profiles", "schema", "--json").result == profile_schema()
+    jsonschema.validate(yaml.safe_load(Path("fuse.yaml").read_text()), json.loads(written.out))
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("fuse connections test ", ["lake", "store"]),
+        ("fuse connections test s", ["store"]),
+        ("fuse tables list --connection l", ["lake"]),
+        ("fuse --profile ", ["dev", "staging"]),
+        ("fuse ta", ["tables"]),
+    ],
+)
+def test_the_shell_completes_verbs_and_the_names_of_the_project(words: str, offered: list[str]) -> None:
+    asked = {"_FUSE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = CliRunner().invoke(app, [], prog_name="fuse", env=asked)
+    assert done.stdout.split() == offered
+    Path("fuse.yaml").write_text("profiles: [", encoding="utf-8")
+    done = CliRunner().invoke(app, [], prog_name="fuse", env=asked)
+    assert done.stdout.split() == (offered if offered == ["tables"] else []), "a broken file is no error here"
+
+
+class _Wrong(BaseHTTPRequestHandler):
+    """A server whose clock is wrong: no real one here can be told to be."""
+
+    ahead: ClassVar[float] = 0
+
+    def do_HEAD(self) -> None:
+        self.send_response_only(403)
+        self.send_header("Date", formatdate(time.time() + self.ahead, usegmt=True))
+        self.end_headers()
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(0, "ok"), (30, "note"), (-30, "note"), (3600, "fail"), (-3600, "fail")])
+def test_a_clock_that_differs_from_the_stores_is_found(
+    fuse: Fuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float, status: str
+) -> None:
+    monkeypatch.setattr(_Wrong, "ahead", ahead)
+    with HTTPServer(("127.0.0.1", 0), _Wrong) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        _project(tmp_path, monkeypatch, server.server_port)
+        found = {one["what"]: one for one in json.loads(fuse("doctor", "--json").out)["result"]}
+        server.shutdown()
+    assert found["clock of store"]["status"] == status
+    if ahead:
+        assert f"{ahead:+.0f}"[:2] in found["clock of store"]["found"]
+        assert "NTP" in found["clock of store"]["do"]
+    assert ("connection store" in found) == (status != "fail"), "nothing is signed at a wrong time"
+
+
+@pytest.mark.usefixtures("project")
+def test_the_doctor_asks_every_connection(fuse: Fuse, monkeypatch: pytest.MonkeyPatch, s3: S3Server) -> None:
+    found = {one["what"]: one for one in json.loads(fuse("doctor", "--json").out)["result"]}
+    assert found["connection lake"]["status"] == "ok"
+    assert found["clock of store"]["status"] == "fail"
+    assert "Connection refused" in found["clock of store"]["do"]
+    assert "connection store" not in found
+    _project(Path.cwd(), monkeypatch, s3.port)
+    monkeypatch.setenv("LAKE_SECRET", CANARY)
+    found = {one["what"]: one for one in json.loads(fuse("doctor", "--json").out)["result"]}
+    assert found["clock of store"] == {"what": "clock of store", "status": "ok", "found": "agrees with ours", "do": ""}
+    assert (found["connection store"]["status"], "`secret_access_key`" in found["connection store"]["do"]) == (
+        "fail",
+        True,
+    )
+    assert CANARY not in str(found)

@@ -110,3 +110,31 @@ def test_what_the_table_forbids_is_refused(fuse: Fuse, lake: Path) -> None:
     assert said.code == exits.CODES[Kind.CONFIG]
     assert "retention" in said.error["message"]
     assert fuse("tables", "compact", lake / "none").code == exits.CODES[Kind.NOT_FOUND]
+
+
+@pytest.mark.parametrize("verb", ["compact", "vacuum"])
+def test_one_table_that_fails_does_not_stop_the_others(fuse: Fuse, lake: Path, verb: str) -> None:
+    addresses = [lake / "silver" / "notes", lake / "bronze" / "two words", lake / "gone"]
+    said = fuse("tables", verb, *addresses)
+    assert said.code == exits.CODES[Kind.NOT_FOUND]
+    assert "2 tables failed" in said.out
+    assert said.out.count("failed") == 3, "a row for each, and the sum"
+    assert f"Error: `{lake / 'gone'}`: " in said.err
+    answer = fuse("tables", verb, *addresses, "--json")
+    assert answer.code == said.code
+    assert not answer.document["ok"]
+    first, second, third = answer.document["result"]
+    assert (first["error"]["kind"], third["error"]["kind"]) == ("not_found", "not_found")
+    assert second["report"]["seconds"] >= 0 if verb == "compact" else second["report"]["files"] == []
+    if verb == "compact":
+        assert fuse("tables", "show", addresses[1], "--json").result["files"] == 1
+
+
+def test_failures_of_several_kinds_have_the_code_of_any_failure(fuse: Fuse, lake: Path) -> None:
+    damaged = lake / "bronze" / "two words"
+    for entry in (damaged / "_delta_log").iterdir():
+        entry.write_text("{")
+    said = fuse("tables", "vacuum", damaged, lake / "gone", lake / "silver" / "airports", "--json")
+    kinds = {one["error"]["kind"] for one in said.document["result"] if "error" in one}
+    assert len(kinds) == 2, said.out
+    assert said.code == exits.CODES[Kind.FAILED]
