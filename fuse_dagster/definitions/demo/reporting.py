@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from fuse_dagster.definitions.demo.running import Done, Step
-from fuse_dagster.tables.view import is_local
+from fuse_dagster.engines.local.addresses import is_local
 
 
 def progress_line(step: Step, done: Done) -> str:
