@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fuse_dagster.connectors.adls import ADLS
     from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.dbfs import DBFS
     from fuse_dagster.connectors.gcs import GCS
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.connectors.onelake import OneLake
     from fuse_dagster.connectors.profiles import load_profile
     from fuse_dagster.connectors.s3 import S3
+    from fuse_dagster.connectors.volumes import Volume
     from fuse_dagster.core.columns import Column
     from fuse_dagster.orchestration.assets import delta_table, history_table
     from fuse_dagster.orchestration.checks import history_checks, table_checks
@@ -32,6 +34,7 @@ _WHERE = {
     "ADLS": "connectors.adls",
     "Column": "core.columns",
     "Connector": "connectors.base",
+    "DBFS": "connectors.dbfs",
     "DeltaIOManager": "orchestration.io_manager",
     "DeltaTables": "orchestration.io_manager",
     "GCS": "connectors.gcs",
@@ -40,6 +43,7 @@ _WHERE = {
     "Rule": "quality.rules",
     "S3": "connectors.s3",
     "SparkResource": "orchestration.spark",
+    "Volume": "connectors.volumes",
     "delta_table": "orchestration.assets",
     "history_checks": "orchestration.checks",
     "history_table": "orchestration.assets",
@@ -52,6 +56,7 @@ _WHERE = {
 
 __all__ = [
     "ADLS",
+    "DBFS",
     "GCS",
     "S3",
     "Column",
@@ -62,6 +67,7 @@ __all__ = [
     "OneLake",
     "Rule",
     "SparkResource",
+    "Volume",
     "delta_table",
     "history_checks",
     "history_table",

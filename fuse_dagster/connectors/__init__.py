@@ -11,10 +11,12 @@ from fuse_dagster.core.registry import Registry
 
 BUILTIN = {
     "adls": "fuse_dagster.connectors.adls:ADLS",
+    "dbfs": "fuse_dagster.connectors.dbfs:DBFS",
     "gcs": "fuse_dagster.connectors.gcs:GCS",
     "local": "fuse_dagster.connectors.local:Local",
     "onelake": "fuse_dagster.connectors.onelake:OneLake",
     "s3": "fuse_dagster.connectors.s3:S3",
+    "volumes": "fuse_dagster.connectors.volumes:Volume",
 }
 
 connectors: Registry[Connector] = Registry(

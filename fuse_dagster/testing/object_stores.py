@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import polars as pl
 import pytest
 
+from fuse_dagster.connectors import Connector
 from fuse_dagster.connectors.object_store import ObjectStore
 from fuse_dagster.core.errors import FuseError, StoreError, StoreUnavailableError
 from fuse_dagster.engines.local.reading import scan
@@ -61,7 +62,26 @@ LONGEST = 30
 """Seconds that a failure may take, where the fields ask for 1."""
 
 
-class StoreContract(WriteContract):
+class BigFileContract(WriteContract):
+    """For what sends and reads files in parts; another process has to reach it by the fields of the connector."""
+
+    @pytest.mark.slow
+    def test_a_file_of_a_gigabyte_passes_through_little_memory(self, connector: Connector) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", THROUGH_LITTLE_MEMORY, connector.type],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            input=json.dumps(connector.model_dump()),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        before, after = (int(word) for word in done.stdout.split())
+        assert (after - before) * 1024 < 300_000_000, "bytes that memory grew by"
+
+
+class StoreContract(BigFileContract):
     """For object stores; the fixture `other(**fields)` makes a connector to the same one with some fields changed.
 
     Attributes:
@@ -129,21 +149,6 @@ class StoreContract(WriteContract):
             connector.write("big", b"b" * 20_000_000)
             with pytest.raises(StoreUnavailableError, match="replaced while it was read"):
                 file.read()
-
-    @pytest.mark.slow
-    def test_a_file_of_a_gigabyte_passes_through_little_memory(self, connector: ObjectStore) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", THROUGH_LITTLE_MEMORY, connector.type],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            input=json.dumps(connector.model_dump()),
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        before, after = (int(word) for word in done.stdout.split())
-        assert (after - before) * 1024 < 300_000_000, "bytes that memory grew by"
 
     def test_a_secret_that_changed_in_its_store_is_fetched_anew(
         self, connector: ObjectStore, other: Callable[..., ObjectStore], tmp_path: Path

@@ -15,6 +15,7 @@ from deltalake.exceptions import TableNotFoundError as NoSuchTable
 from fuse_dagster.core.errors import ConfigError, FuseError, TableNotFoundError, TableStateError, first_line
 from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.core.store_failures import store_error
+from fuse_dagster.engines.local.addresses import refuse_addresses_of_spark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,6 +118,7 @@ def open_table(
     if version is not None and timestamp is not None:
         msg = f"Give `version` or `timestamp`, not both (got `{version}` and `{timestamp}`)."
         raise ConfigError(msg)
+    refuse_addresses_of_spark(table)
     options = dict(storage_options) if storage_options else None
     try:
         newest = DeltaTable(str(table), storage_options=options)

@@ -12,6 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
 from fuse_dagster.engines.local.reading import scan, to_moment
+from fuse_dagster.tables import Append, write
 
 
 @pytest.fixture
@@ -174,3 +175,29 @@ def test_moments_are_utc() -> None:
     assert to_moment("2024-01-31") == datetime(2024, 1, 31, tzinfo=UTC)
     assert to_moment(date(2024, 1, 31)) == datetime(2024, 1, 31, tzinfo=UTC)
     assert to_moment("2024-01-31T12:00:00+02:00") == datetime(2024, 1, 31, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("dbfs:/Volumes/main/raw/landing/t", "`stand_in` folder"),
+        ("dbfs:///t", "`stand_in` folder"),
+        ("s3:/lake/t", "an address with `://`"),
+        ("file:/data/t", "Give a path of this machine"),
+    ],
+)
+def test_an_address_of_spark_s_is_no_folder_of_this_machine(
+    address: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    acts = (lambda: scan(address), lambda: write(address, pl.DataFrame({"a": [1]}), Append()))
+    for act in acts:
+        with pytest.raises(ConfigError, match=f"only Spark opens .*{advice}"):
+            act()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_colon_in_a_path_is_none(tmp_path: Path) -> None:
+    table = str(tmp_path / "a:b" / "t")
+    write(table, pl.DataFrame({"a": [1]}), Append())
+    assert scan(table).collect().rows() == [(1,)]
