@@ -26,7 +26,8 @@ class Store(BaseModel, ABC):
         extra: What to install when the store's client is missing: the extra of fuse_dagster, or a package.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What a wrong field holds may be a secret: the message of pydantic must not show it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     example: ClassVar[str]
     options: ClassVar[frozenset[str]] = frozenset()

@@ -3,10 +3,12 @@
 # Dagster reads these annotations, so they are not postponed.
 import hashlib
 import os
+import pickle
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
+import yaml
 
 from fuse_dagster import DeltaIOManager, secrets
 from fuse_dagster.connectors.profiles import load_profile
@@ -14,6 +16,13 @@ from fuse_dagster.connectors.profiles import load_profile
 profile = load_profile(start=Path(os.environ["CANARY_PROJECT"]))
 print(profile)
 print("\n".join(str(row) for row in profile.rows()))
+
+folder = Path(os.environ["CANARY_PROJECT"])
+for name, connection in profile.connections.items():
+    if name != "literal":  # which holds the secret itself, as the profile warns
+        connection.storage_options() if name == "store" else None  # after which the secrets are known
+        (folder / f"{name}.pickle").write_bytes(pickle.dumps(connection))
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(connection.model_dump()), encoding="utf-8")
 
 resources = {name: DeltaIOManager(lake=connection) for name, connection in profile.connections.items()}
 
