@@ -12,7 +12,14 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 from dagster import ConfigurableResource
 from pydantic import Field, ValidationError
 
-from fuse_dagster.connectors.declaring import Problem, refuse, with_defaults, wrong_names, wrong_values
+from fuse_dagster.connectors.declaring import (
+    Problem,
+    misplaced_references,
+    refuse,
+    with_defaults,
+    wrong_names,
+    wrong_values,
+)
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.secrets.fields import shown
 
@@ -37,7 +44,7 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
 
     def __init__(self, **data: Any) -> None:
         kind = type(self)
-        found = wrong_names(kind, data)
+        found = wrong_names(kind, data) + misplaced_references(kind, data)
         known = {name: value for name, value in data.items() if name in kind.model_fields}
         try:
             super().__init__(**known)

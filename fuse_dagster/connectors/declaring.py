@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dagster import EnvVar
 from pydantic import ValidationError
 
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import did_you_mean
+from fuse_dagster.secrets import is_reference, secret_fields
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -54,8 +56,42 @@ def wrong_names(model: type[BaseModel], given: Collection[str]) -> list[Problem]
 def wrong_values(error: ValidationError, known: Collection[str]) -> list[Problem]:
     """What pydantic says of the fields that were given; what their value was is left out, as it may be a secret."""
     found = error.errors(include_input=False, include_context=False, include_url=False)
-    said = [(str(each["loc"][0]) if each["loc"] else "type", each["msg"]) for each in found]
-    return [Problem(field, f"{words}.") for field, words in dict(said).items() if field in known or field == "type"]
+    said = [(str(each["loc"][0]) if each["loc"] else "type", in_words(each)) for each in found]
+    return [Problem(field, words) for field, words in dict(said).items() if field in known or field == "type"]
+
+
+_NUMBER = "It is no number. Valid: one such as `30`."
+_WHETHER = "It is neither `true` nor `false`."
+_WORDS = {
+    "string_type": "It is no text. Give one value, or take the line out.",
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "int_type": _NUMBER,
+    "int_parsing": _NUMBER,
+    "bool_type": _WHETHER,
+    "bool_parsing": _WHETHER,
+}
+
+
+def in_words(said: Mapping[str, Any]) -> str:
+    """One error of pydantic as a sentence or two; see `ValidationError.errors`."""
+    if said["type"] == "literal_error":
+        return f"It is none of the values that it may have. Valid: {said['msg'].removeprefix('Input should be ')}."
+    return _WORDS.get(said["type"], f"{said['msg']}.")
+
+
+def misplaced_references(model: type[BaseModel], given: Mapping[str, Any]) -> list[Problem]:
+    """References to secrets in fields that hold none: nobody would resolve them."""
+    words = (
+        "It is a reference to a secret, and this field holds none. Write the value; in `fuse.yaml` `${NAME}` is a "
+        "variable, in Python Dagster's `EnvVar`."
+    )
+    fields = model.model_fields.keys() - secret_fields(model)
+    return [
+        Problem(name, words)
+        for name, value in given.items()
+        if name in fields and isinstance(value, str) and not isinstance(value, EnvVar) and is_reference(value)
+    ]
 
 
 def with_defaults(model: type[BaseModel], data: Mapping[str, Any], wrong: Sequence[Problem]) -> dict[str, Any]:

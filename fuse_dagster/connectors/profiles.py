@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fuse_dagster import secrets
 from fuse_dagster.connectors import Connector, connectors
+from fuse_dagster.connectors.declaring import in_words
 from fuse_dagster.core.errors import ConfigError, MissingExtraError
 from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.core.profiles import Chosen, Node, Origin, choose, find
@@ -127,6 +128,8 @@ class _Building:
         nodes = self._chosen.connections[name]
         place = self._chosen.places[f"connections.{name}"]
         stated = nodes.get("type")
+        if not nodes and self._problems.at(place.path):
+            return None  # it is no mapping, which is said already
         if stated is None or not stated.text:
             valid = did_you_mean("", connectors.names)
             self._problems.add(stated or place, f"It has no type. {valid}", path=f"{place.path}.type")
@@ -194,7 +197,7 @@ class _Building:
             return kind(**values)
         except ValidationError as error:  # its text shows what was given, which may be a secret
             found = error.errors(include_input=False, include_context=False, include_url=False)
-            wrong = [(str(each["loc"][0]) if each["loc"] else "", f"{each['msg']}.") for each in found]
+            wrong = [(str(each["loc"][0]) if each["loc"] else "", in_words(each)) for each in found]
         except ConfigError as error:
             wrong = [(each.field, each.words) for each in getattr(error, "problems", ())] or [("", str(error))]
         for field, words in wrong:

@@ -23,7 +23,8 @@ def did_you_mean(name: str, valid: Iterable[str], *, limit: int = 20) -> str:
     """
     names = sorted(set(valid))
     listed = listing(names, limit=limit)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    same = [one for one in names if one.lower() == name.lower()]
+    close = same or get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean `{close[0]}`? Valid: {listed}."
     return f"Valid: {listed}."

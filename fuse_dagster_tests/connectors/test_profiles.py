@@ -302,3 +302,68 @@ def test_the_schema_describes_every_field() -> None:
     assert tape["description"] == "A cabinet of tapes."
     assert tape["properties"]["shelf"]["description"] == "Which shelf."
     assert tape["properties"]["key"]["secret"] is True
+
+
+LAKE = "profiles:\n  dev:\n    connections:\n      lake: "
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", {"$": "There are no `profiles`"}),
+        ("profiles:\n  - dev\n", {"$.profiles": "There must be names with values here"}),
+        ("profiles: {dev: {connections: [lake]}}", {"$.profiles.dev.connections": "There must be names with values"}),
+        (LAKE + "local\n", {"lake": "There must be names with values here"}),
+        (LAKE + "{type: S3, bucket: b}\n", {"lake.type": "Did you mean `s3`?"}),
+        (LAKE + "{type: s3, bucket: }\n", {"lake.bucket": "It is no text. Give one value, or take the line out."}),
+        (LAKE + "{type: s3, bucket: [b]}\n", {"lake.bucket": "It is no text."}),
+        (
+            LAKE + "{type: s3, bucket: b, timeout: fast}\n",
+            {"lake.timeout": "It is no number. Valid: one such as `30`."},
+        ),
+        (LAKE + "{type: s3, bucket: b, path_style: yep}\n", {"lake.path_style": "It is neither `true` nor `false`."}),
+        (
+            LAKE + "{type: adls, account: a, container: c, login: clii}\n",
+            {"lake.login": "Valid: 'default', 'managed_identity' or 'cli'."},
+        ),
+        (
+            LAKE + "{type: s3, bucket: env://BUCKET, prefix: '${NOT_SET}'}\n",
+            {"lake.bucket": "It is a reference to a secret, and this field holds none.", "lake.prefix": "is not set"},
+        ),
+        (
+            "profiles:\n  dev:\n    secrets:\n      vault: {ttl: soon, adress: x}\n",
+            {
+                "$.profiles.dev.secrets.vault.ttl": "It is no number.",
+                "$.profiles.dev.secrets.vault.adress": "`address`",
+            },
+        ),
+    ],
+)
+def test_each_mistake_is_said_once_in_plain_words(write: Write, text: str, said: dict[str, str]) -> None:
+    with pytest.raises(ProfileError) as caught:
+        load_profile(start=write(text))
+    found = {one.path.removeprefix("$.profiles.dev.connections."): one for one in caught.value.problems}
+    assert found.keys() == said.keys()
+    assert all(words in found[path].text for path, words in said.items()), found
+    assert all(one.line > 0 for one in found.values())
+
+
+TAPES = "connections: {tapes: {type: tape, shelf: 1, key: swordfish}}"
+
+
+@pytest.mark.parametrize(
+    ("profiles", "refused"),
+    [
+        (f"  prod: {{{TAPES}}}\n  live: {{extends: prod}}\n", True),
+        (f"  prod: {{production: false, {TAPES}}}\n", True),
+        (f"  prod: {{{TAPES}}}\n  live: {{extends: prod, production: false}}\n", False),
+    ],
+)
+def test_what_extends_production_is_in_production_unless_it_says_no(write: Write, profiles: str, refused: bool) -> None:
+    folder, name = write(f"profiles:\n{profiles}"), "live" if "live" in profiles else "prod"
+    if refused:
+        with pytest.raises(ProfileError, match="In production that is refused"):
+            load_profile(name, start=folder)
+    else:
+        with pytest.warns(LiteralSecretWarning):
+            assert not load_profile(name, start=folder).production

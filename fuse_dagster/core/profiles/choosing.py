@@ -97,10 +97,12 @@ def choose(file: Path, name: str | None = None) -> Chosen:
     connections: dict[str, dict[str, Node]] = {}
     places: dict[str, Node] = {}
     stores: dict[str, dict[str, Node]] = {}
-    production = chosen in PRODUCTION
+    production = False
     for profile in reversed(lines[chosen]):
         body = _mapping(profiles[profile], problems)
-        production = production or _is_true(body.get("production"), problems)
+        if "production" in body:
+            production = _is_true(body["production"], problems)
+        production = production or profile in PRODUCTION
         for connection, node in _mapping(body.get("connections"), problems).items():
             places[f"connections.{connection}"] = node
             connections[connection] = _over(connections.get(connection, {}), _mapping(node, problems))
@@ -145,6 +147,8 @@ def _name(
         chosen, by = stated.text, Origin("file", f"{problems.file.name}:{stated.line}")
     elif stated is None and len(profiles) == 1:
         chosen, by = next(iter(profiles)), Origin("file", problems.file.name)
+    elif not profiles:  # which is said already
+        return "", Origin("file")
     else:
         valid = listing(profiles)
         text = f"No profile is chosen. Set `{VARIABLE}`, or write `default:` at the top of the file. Valid: {valid}."
@@ -198,9 +202,7 @@ def _only(found: Mapping[str, Node], valid: tuple[str, ...], problems: Problems)
             problems.add(node, f"There is no such key here. {did_you_mean(name, valid)}")
 
 
-def _is_true(node: Node | None, problems: Problems) -> bool:
-    if node is None:
-        return False
+def _is_true(node: Node, problems: Problems) -> bool:
     if node.text not in {"true", "false"}:
         problems.add(node, "It is neither `true` nor `false`.")
     return node.text == "true"
