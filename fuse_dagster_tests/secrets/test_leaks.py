@@ -37,6 +37,9 @@ from fuse_dagster_tests.servers.s3 import s3_server
 CANARY = "canary+of/the=field"
 REFERENCE = "env://CANARY_OF_THE_FIELD"
 
+VALUES = {"item": "lake.Lakehouse"}
+"""What is right for fields that have to be given and are no plain name."""
+
 SECRET_FIELDS = [
     (name, field) for name in connectors.names for field in sorted(secrets.secret_fields(connectors.load(name)))
 ]
@@ -52,7 +55,7 @@ def made(name: str, field: str, value: str) -> Connector:
     """A connector with a secret in one field, and in as few others as that takes."""
     kind = connectors.load(name)
     fields = kind.model_fields
-    needed = {one: "name" for one, facts in fields.items() if facts.is_required()}
+    needed = {one: VALUES.get(one, "name") for one, facts in fields.items() if facts.is_required()}
     texts = [one for one, facts in fields.items() if facts.annotation is str and one not in (field, *needed)]
     for count in range(3):
         for others in itertools.combinations(texts, count):
