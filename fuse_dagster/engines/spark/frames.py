@@ -10,12 +10,12 @@ from fuse_dagster.core.errors import InputError, first_line
 from fuse_dagster.engines.local.frames import to_polars
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import pyarrow as pa
     from polars.datatypes import DataTypeClass
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import DataType
+    from pyspark.sql.types import DataType, StructType
 
 # Delta has signed integers only: the next wider one holds every value; where there is none, the values must fit.
 _SAME_AS: dict[pl.DataType, pl.DataType] = {
@@ -68,11 +68,23 @@ def to_spark(session: SparkSession, data: object) -> DataFrame:
     """
     if is_spark(data):
         return data  # type: ignore[return-value]  # what `is_spark` means
+    frame = _as_delta(to_polars(data))
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return session.createDataFrame(table, schema=spark_schema(frame.schema))
+
+
+def spark_schema(schema: Mapping[str, pl.DataType]) -> StructType:
+    """Columns as Spark declares them, with the types that `to_spark` gives.
+
+    Args:
+        schema: Column -> polars type.
+
+    Raises:
+        InputError: A type that Delta lacks.
+    """
     from pyspark.sql.types import StructField, StructType
 
-    frame = _as_delta(to_polars(data))
-    schema = StructType([StructField(name, _spark_type(name, dtype)) for name, dtype in frame.schema.items()])
-    return session.createDataFrame(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), schema=schema)
+    return StructType([StructField(name, _spark_type(name, _delta_type(dtype))) for name, dtype in schema.items()])
 
 
 def from_spark(frame: DataFrame) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -91,12 +91,13 @@ def checks(schema: Mapping[str, pl.DataType], options: FileOptions) -> dict[str,
     return {name: each for name, each in found.items() if each}
 
 
-def refuse_values(frame: pl.DataFrame, checked: Mapping[str, list[Check]]) -> None:
+def refuse_values(frame: pl.DataFrame, checked: Mapping[str, list[Check]], masked: Collection[str] = ()) -> None:
     """Refuse values that would come back as others.
 
     Args:
         frame: Some of the rows.
         checked: What `checks` says.
+        masked: Columns whose values are not shown.
 
     Raises:
         SchemaError: All columns that have one, with samples and what to do.
@@ -106,8 +107,9 @@ def refuse_values(frame: pl.DataFrame, checked: Mapping[str, list[Check]]) -> No
         for keeps, what in each:
             wrong = frame.filter(~keeps)
             if wrong.height:
-                samples = ", ".join(_sample(value) for value in wrong[name].head(_SHOWN))
-                problems.append(f"`{name}` {what} ({wrong.height:,} of {frame.height:,} rows, as {samples}).")
+                shown = [_sample(value) for value in wrong[name].head(_SHOWN) if name not in masked]
+                samples = f", as {', '.join(shown)}" if shown else ""
+                problems.append(f"`{name}` {what} ({wrong.height:,} of {frame.height:,} rows{samples}).")
     if problems:
         msg = "These values can't be written, so nothing was:"
         raise SchemaError("\n- ".join([msg, *problems]))

@@ -50,8 +50,9 @@ def scan_files(
         opener: Opens what is not read lazily; by default delta-rs' own store does.
 
     Returns:
-        The rows. Without `types`, those of text are told from the first 10,000 rows: CSV has dates, times, numbers and
-        truth values, JSON no dates and times; a column of Excel is whole numbers where all of its values are.
+        The rows. Without `types`, those of text are told from the first 10,000 rows: CSV has dates, times, truth values
+        and numbers (but text where one begins with a zero, as `007`), JSON no dates and times; a column of Excel is
+        whole numbers where all of its values are.
 
     Raises:
         NotThereError: There is nothing at the address.
@@ -137,16 +138,28 @@ def _scan_csv(
     names = [str(value or "") for value in first.row(0)] if options.header and first.height else first.columns
     refuse_repeated(names, files[0])
     said = list(types) if not options.header and len(types) == len(names) else None
-    found = pl.scan_csv(
-        sources,
-        has_header=options.header,
-        infer_schema_length=INFERRED,
-        try_parse_dates=True,
-        new_columns=said,
-        schema_overrides={name: native_of_csv(types[name]) for name in said or names if name in types},
-        **given,
-    )
-    return as_types(found, types)
+    known = {name: native_of_csv(types[name]) for name in said or names if name in types}
+
+    def scanned(known: Mapping[str, pl.DataType], **how: Any) -> pl.LazyFrame:
+        return pl.scan_csv(
+            sources, has_header=options.header, new_columns=said, schema_overrides=dict(known), **how, **given
+        )
+
+    guessing: dict[str, Any] = {"infer_schema_length": INFERRED, "try_parse_dates": True}
+    found = scanned(known, **guessing)
+    texts = _texts_like_numbers(found, known, scanned({}, infer_schema=False, n_rows=INFERRED))
+    return as_types(scanned({**known, **texts}, **guessing) if texts else found, types)
+
+
+def _texts_like_numbers(
+    guessed: pl.LazyFrame, known: Mapping[str, pl.DataType], raw: pl.LazyFrame
+) -> dict[str, pl.DataType]:
+    """Columns that are taken for numbers though values begin with a zero, as codes of places do: `007` is not 7."""
+    numbers = [name for name, dtype in guessed.collect_schema().items() if dtype.is_numeric() and name not in known]
+    if not numbers:
+        return {}
+    found = raw.select(pl.col(name).str.contains(r"^[+-]?0[0-9]").any() for name in numbers).collect()
+    return {name: pl.String() for name in numbers if found[name].item()}
 
 
 def _decoded(file: str, options: CsvOptions, read: Opener) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -58,7 +58,9 @@ class Parts:
     frames: Iterable[pl.DataFrame]
 
 
-def write_rows(data: object, file: BinaryIO, options: FileOptions, *, sample: int = 10) -> Written:
+def write_rows(
+    data: object, file: BinaryIO, options: FileOptions, *, sample: int = 10, masked: Collection[str] = ()
+) -> Written:
     """Write a frame to a stream as one file.
 
     Rows are computed, checked and written part by part. What a refused frame leaves in the stream is no file: write to
@@ -70,6 +72,7 @@ def write_rows(data: object, file: BinaryIO, options: FileOptions, *, sample: in
         file: Opened for writing bytes; for Excel it has to be able to seek.
         options: The format, and its options.
         sample: How many of the first rows to hand back.
+        masked: Columns whose values no message shows.
 
     Returns:
         How much was written, and of what types: categories became text.
@@ -83,7 +86,7 @@ def write_rows(data: object, file: BinaryIO, options: FileOptions, *, sample: in
         parts = _parts_of(data)
         schema = {name: plain_type(dtype) for name, dtype in parts.schema.items()}
         refuse_types(schema, options)
-        seen = _Seen(schema, checks(schema, options), sample)
+        seen = _Seen(schema, checks(schema, options), sample, masked)
         _WRITERS[options.format](seen.each(parts.frames), schema, file, options)
     return Written(rows=seen.rows, schema=schema, first=seen.first)
 
@@ -91,15 +94,15 @@ def write_rows(data: object, file: BinaryIO, options: FileOptions, *, sample: in
 class _Seen:
     """Checks and counts the parts as they go by."""
 
-    def __init__(self, schema: Mapping[str, pl.DataType], checked: Any, sample: int) -> None:
+    def __init__(self, schema: Mapping[str, pl.DataType], checked: Any, sample: int, masked: Collection[str]) -> None:
         self.rows, self.first, self._sample = 0, pl.DataFrame(schema=dict(schema)), sample
-        self._checked = checked
+        self._checked, self._masked = checked, masked
 
     def each(self, frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         """Hand on the rows, as they are written."""
         for frame in frames:
             for part in plain(frame).iter_slices(PART):
-                refuse_values(part, self._checked)
+                refuse_values(part, self._checked, self._masked)
                 if self.first.height < self._sample:
                     self.first = pl.concat([self.first, part.head(self._sample - self.first.height)])
                 self.rows += part.height

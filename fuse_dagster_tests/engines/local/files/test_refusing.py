@@ -153,6 +153,14 @@ def test_a_sheet_that_repeats_a_column_or_is_not_there_is_refused(tmp_path: Path
         scan_files(str(tmp_path / "a.xlsx"), Format.EXCEL, options=file_options("excel", {"sheet": "onee"}))
 
 
+def test_a_code_with_a_zero_in_front_is_no_number(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('code,zip,n,f\n"007",01067,0,0.5\n"012",80331,10,-0.5\n')
+    found = scan_files(str(tmp_path / "a.csv"), Format.CSV).collect()
+    assert found.rows() == [("007", "01067", 0, 0.5), ("012", "80331", 10, -0.5)]
+    said = scan_files(str(tmp_path / "a.csv"), Format.CSV, types={"zip": "int32"}).collect()
+    assert said["zip"].to_list() == [1067, 80331]
+
+
 def test_a_value_that_is_not_of_its_type_is_an_error_rather_than_a_null(tmp_path: Path) -> None:
     with (tmp_path / "a.xlsx").open("wb") as file:
         write_rows(pl.DataFrame({"a": [1.5, 2.0]}), file, file_options("excel"))
