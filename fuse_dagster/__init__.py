@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fuse_dagster.core.columns import Column
     from fuse_dagster.orchestration.assets import delta_table, history_table
     from fuse_dagster.orchestration.checks import history_checks, table_checks
+    from fuse_dagster.orchestration.file_io_manager import FileIOManager
+    from fuse_dagster.orchestration.files import read_file, write_file
     from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
     from fuse_dagster.orchestration.maintenance import maintenance_job
     from fuse_dagster.orchestration.spark import SparkResource
@@ -37,6 +39,7 @@ _WHERE = {
     "DBFS": "connectors.dbfs",
     "DeltaIOManager": "orchestration.io_manager",
     "DeltaTables": "orchestration.io_manager",
+    "FileIOManager": "orchestration.file_io_manager",
     "GCS": "connectors.gcs",
     "Local": "connectors.local",
     "OneLake": "connectors.onelake",
@@ -49,9 +52,11 @@ _WHERE = {
     "history_table": "orchestration.assets",
     "load_profile": "connectors.profiles",
     "maintenance_job": "orchestration.maintenance",
+    "read_file": "orchestration.files",
     "split": "quality.rules",
     "sql_model": "orchestration.sql_models",
     "table_checks": "orchestration.checks",
+    "write_file": "orchestration.files",
 }
 
 __all__ = [
@@ -63,6 +68,7 @@ __all__ = [
     "Connector",
     "DeltaIOManager",
     "DeltaTables",
+    "FileIOManager",
     "Local",
     "OneLake",
     "Rule",
@@ -73,9 +79,11 @@ __all__ = [
     "history_table",
     "load_profile",
     "maintenance_job",
+    "read_file",
     "split",
     "sql_model",
     "table_checks",
+    "write_file",
 ]
 
 

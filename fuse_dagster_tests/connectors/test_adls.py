@@ -13,6 +13,7 @@ from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
 from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
 from fuse_dagster.testing.object_stores import StoreContract
+from fuse_dagster_tests.contract.files import FilesContract
 from fuse_dagster_tests.servers.azurite import ACCOUNT, CONTAINER, KEY, sas_token
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def connector(other: Callable[..., ADLS]) -> ADLS:
     return other()
 
 
-class TestADLS(ConnectorContract, ListContract, ReadContract, StoreContract):
+class TestADLS(ConnectorContract, ListContract, ReadContract, StoreContract, FilesContract):
     wrong_credentials: ClassVar = {"account_key": base64.b64encode(b"somebody else's key").decode()}
     missing_container: ClassVar = {"container": "no-such-container"}
 

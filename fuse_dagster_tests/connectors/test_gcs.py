@@ -12,6 +12,7 @@ from fuse_dagster import GCS, S3
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract
 from fuse_dagster.testing.object_stores import StoreContract
+from fuse_dagster_tests.contract.files import FilesContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def connector(other: Callable[..., GCS]) -> GCS:
     return other()
 
 
-class TestGCS(ConnectorContract, ListContract, ReadContract, StoreContract):
+class TestGCS(ConnectorContract, ListContract, ReadContract, StoreContract, FilesContract):
     wrong_credentials: ClassVar = {"service_account": json.dumps(UNSIGNED | {"disable_oauth": False})}
     missing_container: ClassVar = {"bucket": "no-such-bucket"}
 

@@ -15,6 +15,7 @@ from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
 from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
 from fuse_dagster.testing.object_stores import StoreContract
+from fuse_dagster_tests.contract.files import FilesContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,7 @@ def connector(other: Callable[..., S3]) -> S3:
     return other()
 
 
-class TestS3(ConnectorContract, ListContract, ReadContract, StoreContract):
+class TestS3(ConnectorContract, ListContract, ReadContract, StoreContract, FilesContract):
     wrong_credentials: ClassVar = {"secret_access_key": "something-else"}
     missing_container: ClassVar = {"bucket": "no-such-bucket"}
 

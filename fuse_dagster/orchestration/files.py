@@ -1,0 +1,174 @@
+"""Files through a connector: one call writes a frame as a whole file, one call reads it."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, BinaryIO
+
+import polars as pl
+
+from fuse_dagster.connectors.base import CanRead, CanWrite, Connector
+from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.core.naming import listing
+from fuse_dagster.engines.local.files import FileOptions, Format, file_options, options_for, scan_files, write_rows
+from fuse_dagster.engines.local.files.layouts import ENDINGS, PACKED, format_by_ending
+from fuse_dagster.engines.local.reading import choose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileWritten:
+    """One file that was written.
+
+    Attributes:
+        uri: Where it lies.
+        rows: How many it holds.
+        bytes: How large it is.
+        schema: Column -> type, as written.
+        first: Its first rows, up to ten.
+        seconds: How long it took.
+    """
+
+    uri: str
+    rows: int
+    bytes: int
+    schema: Mapping[str, pl.DataType]
+    first: pl.DataFrame
+    seconds: float
+
+
+def write_file(
+    lake: Connector,
+    path: str,
+    data: object,
+    *,
+    layout: str | None = None,
+    options: Mapping[str, Any] | FileOptions | None = None,
+    masked: Collection[str] = (),
+) -> FileWritten:
+    """Write a frame as one file, in place of one that is there: readers see the old file or the new one.
+
+    The file is made on this machine's disk, part by part, and then sent. What is refused leaves the old file as it was.
+
+    Args:
+        lake: Where it goes; a connector that writes files.
+        path: Name below the root, with `/` between its parts.
+        data: A frame of any accepted type. A Spark DataFrame comes partition by partition.
+        layout: The format; by default as the name's ending tells.
+        options: Option -> value of the format.
+        masked: Columns whose values no message shows.
+
+    Returns:
+        What was written.
+
+    Raises:
+        SchemaError: The format can't hold a column; the message names all of them, and says what to do.
+        InputError: The rows can't be computed, or `data` is no frame.
+        ConfigError: The name tells no format, options can't be, or the connector does not write files.
+        StoreError: The store refuses; or `StoreUnavailableError`, where it can't be reached.
+
+    Examples:
+        >>> from fuse_dagster import Local, write_file
+        >>> write_file(Local(root="lake"), "out/a.csv", pl.DataFrame({"a": [1]})).rows  # doctest: +SKIP
+        1
+    """
+    began = time.monotonic()
+    if not isinstance(lake, CanWrite):
+        msg = f"A `{lake.type}` connector writes no files. Take one that does: `fuse connectors list` names them."
+        raise ConfigError(msg)
+    uri, chosen = lake.uri(*path.split("/")), _chosen(path, layout, options)
+    with tempfile.TemporaryFile(prefix="fuse_") as file:
+        written = write_rows(_brought(data), file, chosen, masked=masked)
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        lake.write(path, file)
+    return FileWritten(
+        uri=uri,
+        rows=written.rows,
+        bytes=size,
+        schema=written.schema,
+        first=written.first,
+        seconds=time.monotonic() - began,
+    )
+
+
+def read_file(
+    lake: Connector,
+    path: str,
+    *,
+    layout: str | None = None,
+    options: Mapping[str, Any] | FileOptions | None = None,
+    types: Mapping[str, Any] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pl.LazyFrame:
+    """Read a file, or all files of one format in a folder.
+
+    Args:
+        lake: Where it lies.
+        path: Name below the root, with `/` between its parts.
+        layout: The format; by default as the name's ending tells.
+        options: Option -> value of the format.
+        types: Column -> type, as polars or as text (`int64`, `decimal(10, 2)`), for formats that hold none.
+        columns: Columns to read, in this order; all by default.
+
+    Returns:
+        The rows. Parquet, CSV, NDJSON and Avro are read as they are needed; a JSON array and Excel are read whole.
+
+    Raises:
+        NotThereError: There is nothing of that name.
+        InputError: It is no file of that format.
+        ConfigError: The name tells no format, an option or type can't be, or there is no such column.
+        StoreError: The store refuses; or `StoreUnavailableError`, where it can't be reached.
+
+    Examples:
+        >>> from fuse_dagster import Local, read_file
+        >>> read_file(Local(root="lake"), "out/a.csv").collect()  # doctest: +SKIP
+    """
+    uri, chosen = lake.uri(*path.split("/")), _chosen(path, layout, options)
+    frame = scan_files(
+        uri,
+        chosen.format,
+        options=chosen,
+        types=types,
+        storage_options=lake.storage_options(),
+        opener=opener_of(lake),
+    )
+    return choose(frame, columns, of=f"`{uri}`")
+
+
+def opener_of(lake: Connector) -> Callable[[str], BinaryIO] | None:
+    """What opens the files below a connector by their URI; None where it opens none itself."""
+    if not isinstance(lake, CanRead):
+        return None
+    root = lake.uri("_").removesuffix("_")
+    return lambda uri: lake.open(uri.removeprefix(root))
+
+
+def _chosen(path: str, layout: str | None, options: Mapping[str, Any] | FileOptions | None) -> FileOptions:
+    found = layout or format_by_ending(path)
+    if found is None:
+        msg = f"The ending of `{path}` tells no format. Valid: {listing(ENDINGS)}; or say it with `layout=`."
+        raise ConfigError(msg)
+    if options is not None and not isinstance(options, Mapping):
+        return options
+    given = dict(options or {})
+    plain = options_for(path, Format(file_options(found).format))
+    known = {entry.name: getattr(plain, entry.name) for entry in fields(plain)}
+    packed = next((name for name, ending in PACKED.items() if path.lower().endswith(ending)), None)
+    if packed is not None and "compression" in known:
+        known["compression"] = packed
+    return file_options(found, {**known, **given})
+
+
+def _brought(data: object) -> object:
+    """A Spark DataFrame as its partitions, one after the other; other frames as they are."""
+    from fuse_dagster.engines.spark.frames import is_spark
+
+    if not is_spark(data):
+        return data
+    from fuse_dagster.engines.spark.files import parts_of
+
+    return parts_of(data)  # type: ignore[arg-type]  # what `is_spark` means
