@@ -55,11 +55,14 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
-    """One Spark session with Delta for all tests that ask for it: starting one costs many seconds."""
+    """One Spark session with Delta, and the drivers of all lakes, for all tests: starting one costs many seconds."""
+    from fuse_dagster.connectors.hadoop import ABFS_PACKAGES, S3A_PACKAGES
     from fuse_dagster.core.errors import MissingExtraError
-    from fuse_dagster.testing import spark_for_tests
+    from fuse_dagster.engines.spark.session import spark_session
+    from fuse_dagster.engines.spark.settings import SparkSettings
 
+    here = {"FUSE_SPARK_ENVIRONMENT": "local"}
     try:
-        return spark_for_tests()
+        return spark_session(SparkSettings(environ=here, packages=(*S3A_PACKAGES, *ABFS_PACKAGES)))
     except MissingExtraError as error:
         pytest.skip(str(error))

@@ -8,6 +8,7 @@ from pydantic import Field
 from fuse_dagster import secrets
 from fuse_dagster.connectors import entra
 from fuse_dagster.connectors.declaring import Problem
+from fuse_dagster.connectors.hadoop import ABFS_PACKAGES
 from fuse_dagster.connectors.object_store import ObjectStore, looked_up, name_problems
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class ADLS(ObjectStore):
         return entra.opened(container, prefix, config=config, client_options=http, retry_config=retry)
 
     def spark_conf(self) -> dict[str, str]:
-        """Say what Spark needs to reach the account by Hadoop's ABFS, beside other accounts. Needs `hadoop-azure`.
+        """Say what Spark needs to reach the account by Hadoop's ABFS, beside other accounts.
 
         Raises:
             ConfigError: Hadoop knows no such login.
@@ -101,6 +102,10 @@ class ADLS(ObjectStore):
         if self.account_key:
             return {f"spark.hadoop.fs.azure.account.key.{self.host}": secrets.resolve(self.account_key)}
         return entra.hadoop(self, self.host, *_KEYS)
+
+    def spark_packages(self) -> tuple[str, ...]:
+        """Say which jars ABFS needs: 3 MB."""
+        return ABFS_PACKAGES
 
     def _login(self) -> dict[str, str]:
         """The one way to log in, in the words that delta-rs and obstore share."""

@@ -105,6 +105,14 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
         """Say what Spark needs to reach the storage, as settings of the session; nothing by default."""
         return {}
 
+    def spark_packages(self) -> tuple[str, ...]:
+        """Say which jars Spark needs for that, as Maven coordinates; none by default.
+
+        They are for a Spark that is started on a machine of one's own. Databricks, Fabric, EMR and Dataproc bring their
+        own drivers.
+        """
+        return ()
+
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> list[Problem]:
         """Say what is wrong with fields that are each of the right type.

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fuse_dagster import secrets
 from fuse_dagster.connectors.declaring import Problem, texts
+from fuse_dagster.connectors.hadoop import S3A, S3A_PACKAGES, s3a_bucket
 from fuse_dagster.connectors.object_store import ObjectStore, looked_up, name_problems
 from fuse_dagster.core.errors import ConfigError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
 
 _EMULATED = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
-_S3A = "org.apache.hadoop.fs.s3a"
 
 
 class GCS(ObjectStore):
@@ -39,6 +39,11 @@ class GCS(ObjectStore):
         description="For Spark: an HMAC key, by which S3A reads the bucket, beside buckets with other keys."
     )
     hmac_secret: str = secrets.secret_field(description="The secret that belongs to `hmac_key_id`.")
+    single_writer: bool = Field(
+        default=False,
+        description="Promise that one Spark driver, and nothing beside it, writes tables in this bucket: with an HMAC "
+        "key Spark's commits can't be guarded, so that it writes there under this promise only.",
+    )
 
     checks: ClassVar[Mapping[str, str]] = {
         "credentials": "Check `service_account`, or the application default credentials here, that the key was "
@@ -96,9 +101,9 @@ class GCS(ObjectStore):
     def spark_conf(self) -> dict[str, str]:
         """Say what Spark needs to reach the bucket.
 
-        With an HMAC key it is read by Hadoop's S3A (`hadoop-aws`), beside buckets with other keys, and Delta's commits
-        are safe from one Spark driver at a time only. Else by Google's own driver (`gcs-connector`), which knows one
-        account per session.
+        With an HMAC key it is read by Hadoop's S3A, beside buckets with other keys, and Delta's commits are safe from
+        one Spark driver at a time only: tables are written where `single_writer` promises that. Else by Google's own
+        driver (`gcs-connector`), which knows one account per session.
 
         Raises:
             ConfigError: The service account is no path of a file, which is all that Google's driver takes.
@@ -120,25 +125,29 @@ class GCS(ObjectStore):
             said["storage.root.url"] = looked_up(self.endpoint).rstrip("/") + "/"
         return {f"spark.hadoop.fs.gs.{name}": value for name, value in said.items()}
 
+    def spark_packages(self) -> tuple[str, ...]:
+        """Say which jars S3A needs; Google's own driver is of the platform, or for you to add."""
+        return S3A_PACKAGES if self.hmac_key_id else ()
+
     def _by_s3a(self) -> dict[str, str]:
-        endpoint = looked_up(self.endpoint) or "https://storage.googleapis.com"
         said = {
             "access.key": secrets.resolve(self.hmac_key_id),
             "secret.key": secrets.resolve(self.hmac_secret),
-            "aws.credentials.provider": f"{_S3A}.SimpleAWSCredentialsProvider",
-            "endpoint": endpoint,
+            "aws.credentials.provider": f"{S3A}.SimpleAWSCredentialsProvider",
             "endpoint.region": "auto",
             "path.style.access": "true",
-            "connection.ssl.enabled": "false" if endpoint.startswith("http://") else "true",
             "multiobjectdelete.enable": "false",  # Google's answer to it is another one
         }
-        bucket = f"spark.hadoop.fs.s3a.bucket.{looked_up(self.bucket)}."
-        return {
-            "spark.hadoop.fs.gs.impl": f"{_S3A}.S3AFileSystem",
-            # S3A can't create a file only where there is none, which Delta would take for granted of Google's driver.
-            "spark.delta.logStore.gs.impl": "io.delta.storage.S3SingleDriverLogStore",
-            **{f"{bucket}{name}": value for name, value in said.items()},
-        }
+        mine = s3a_bucket(
+            looked_up(self.bucket),
+            said,
+            endpoint=looked_up(self.endpoint) or "https://storage.googleapis.com",
+            connect_timeout=self.connect_timeout,
+            timeout=self.timeout,
+            retry_timeout=self.retry_timeout,
+            single_writer=self.single_writer,
+        )
+        return {"spark.hadoop.fs.gs.impl": f"{S3A}.S3AFileSystem", **mine}
 
     def _account(self) -> str:
         """The service account as JSON, with the endpoint in it, which is where its clients look for one."""

@@ -16,6 +16,7 @@ from fuse_dagster import secrets
 from fuse_dagster.connectors import entra
 from fuse_dagster.connectors.declaring import Problem
 from fuse_dagster.connectors.failures import in_our_words
+from fuse_dagster.connectors.hadoop import ABFS_PACKAGES
 from fuse_dagster.connectors.object_store import ObjectStore, file_parts, is_plain, looked_up
 from fuse_dagster.core.errors import ConfigError
 
@@ -251,7 +252,7 @@ class OneLake(ObjectStore):
                 raise HttpResponseError(f"status code: {answer.status_code} {answer.text()}")
 
     def spark_conf(self) -> dict[str, str]:
-        """Say what Spark needs to reach OneLake by Hadoop's ABFS, outside Fabric. Needs `hadoop-azure`.
+        """Say what Spark needs to reach OneLake by Hadoop's ABFS, outside Fabric.
 
         All of OneLake is one account to Hadoop: one login per session holds for all workspaces. To Fabric's own Spark
         nothing need be said.
@@ -261,6 +262,10 @@ class OneLake(ObjectStore):
             FuseError: A secret can't be resolved.
         """
         return {} if self.login == "fabric" else entra.hadoop(self, HOST, *_KEYS)
+
+    def spark_packages(self) -> tuple[str, ...]:
+        """Say which jars ABFS needs: 3 MB. Fabric's own Spark brings them."""
+        return () if self.login == "fabric" else ABFS_PACKAGES
 
     def _login(self) -> dict[str, str]:
         """The one way to log in, in the words that delta-rs and obstore share."""

@@ -8,14 +8,13 @@ from pydantic import Field
 from fuse_dagster import secrets
 from fuse_dagster.connectors.declaring import Problem, texts
 from fuse_dagster.connectors.failures import in_our_words
+from fuse_dagster.connectors.hadoop import S3A, S3A_PACKAGES, s3a_bucket
 from fuse_dagster.connectors.object_store import ObjectStore, looked_up, name_problems
 from fuse_dagster.core.errors import ConfigError, MissingExtraError
 from fuse_dagster.core.naming import did_you_mean
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
-
-_S3A = "org.apache.hadoop.fs.s3a"
 
 
 class S3(ObjectStore):
@@ -49,6 +48,11 @@ class S3(ObjectStore):
         default="etag",
         description="Whether the store holds `If-None-Match` and `If-Match`, on which safe commits rest. With `none`, "
         "tables can be read and files written, but writing a table is refused rather than risked.",
+    )
+    single_writer: bool = Field(
+        default=False,
+        description="Promise that one Spark driver, and nothing beside it, writes tables in this bucket: then Spark "
+        "may write there even where its commits can't be guarded by conditional puts, as on a platform.",
     )
 
     checks: ClassVar[Mapping[str, str]] = {
@@ -131,34 +135,42 @@ class S3(ObjectStore):
     def spark_conf(self) -> dict[str, str]:
         """Say what Spark needs to reach the bucket by Hadoop's S3A, beside other buckets with other keys.
 
-        `s3://` is handed to S3A, so that both engines know a table by one address. Needs `hadoop-aws` on Spark's
-        classpath. Delta's own commits on S3 are safe from one Spark driver at a time only.
+        `s3://` is handed to S3A, so that both engines know a table by one address. Values are secrets: set them on a
+        session that runs, as `spark_session(lakes=...)` does, because a session shows its own settings to `ps`.
 
         Raises:
             FuseError: A secret or the profile can't be resolved.
         """
         key, secret, token = self._given_keys() if self.role_arn else self._keys()
-        simple = f"{_S3A}.{'TemporaryAWSCredentialsProvider' if token else 'SimpleAWSCredentialsProvider'}"
-        endpoint = looked_up(self.endpoint)
+        simple = f"{S3A}.{'TemporaryAWSCredentialsProvider' if token else 'SimpleAWSCredentialsProvider'}"
         said = {
             "access.key": key,
             "secret.key": secret,
             "session.token": token,
             "aws.credentials.provider": simple if key else "",
-            "endpoint": endpoint,
             "endpoint.region": self._region(),
             "path.style.access": str(self.path_style).lower(),
-            "connection.ssl.enabled": "false" if endpoint.startswith("http://") else "true",
         }
         if self.role_arn:
             said |= {
-                "aws.credentials.provider": f"{_S3A}.auth.AssumedRoleCredentialProvider",
+                "aws.credentials.provider": f"{S3A}.auth.AssumedRoleCredentialProvider",
                 "assumed.role.arn": looked_up(self.role_arn),
                 "assumed.role.credentials.provider": simple if key else "",
             }
-        bucket = f"spark.hadoop.fs.s3a.bucket.{looked_up(self.bucket)}."
-        mine = {f"{bucket}{name}": value for name, value in said.items() if value}
-        return {"spark.hadoop.fs.s3.impl": f"{_S3A}.S3AFileSystem", **mine}
+        mine = s3a_bucket(
+            looked_up(self.bucket),
+            said,
+            endpoint=looked_up(self.endpoint),
+            connect_timeout=self.connect_timeout,
+            timeout=self.timeout,
+            retry_timeout=self.retry_timeout,
+            single_writer=self.single_writer,
+        )
+        return {"spark.hadoop.fs.s3.impl": f"{S3A}.S3AFileSystem", **mine}
+
+    def spark_packages(self) -> tuple[str, ...]:
+        """Say which jars S3A needs: 12 MB."""
+        return S3A_PACKAGES
 
     def _given_keys(self) -> tuple[str, str, str]:
         """The keys of the fields or of the profile, before any role is assumed; empty for the machine's own."""

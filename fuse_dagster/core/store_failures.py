@@ -38,6 +38,14 @@ def _fault(words: str, raised: type[StoreError | StoreUnavailableError], what: s
 
 # The first that fits counts: what a store answers goes before what its client makes of it.
 FAULTS = {
+    "driver": _fault(
+        r"ClassNotFoundException: Class (?:org\.apache\.hadoop\.fs|com\.google\.cloud\.hadoop)\."
+        r"|No FileSystem for scheme|UnsupportedFileSystemException",
+        StoreError,
+        "can't be reached by this Spark session: it was started without Hadoop's driver for such a store",
+        "Name the lake where the session starts, as in `SparkResource.reaching(lake)` or "
+        "`spark_session(lakes=[lake])`; `lake.spark_packages()` says which jars it needs.",
+    ),
     "unsafe": _fault(
         r"conditional put is disabled",
         StoreError,
@@ -46,7 +54,7 @@ FAULTS = {
         "Keep tables in a store that has it, or set `conditional_put` to `etag` if this one does.",
     ),
     "container": _fault(
-        r"<Code>(?:NoSuchBucket|ContainerNotFound|ContainerBeingDeleted|FilesystemNotFound)"
+        r"NoSuchBucketException|<Code>(?:NoSuchBucket|ContainerNotFound|ContainerBeingDeleted|FilesystemNotFound)"
         r"|specified (?:bucket|container|filesystem) does not exist",
         StoreError,
         "lies in a bucket or container that is not there",
@@ -88,13 +96,15 @@ FAULTS = {
         "Check the host of `endpoint`, and the authorities that this machine trusts.",
     ),
     "time": _fault(
-        r"operation timed out|Read timed out|kind: Timeout|^\w*TimeoutError|deadline has elapsed",
+        r"operation timed out|Read timed out|kind: Timeout|^\w*TimeoutError|deadline has elapsed"
+        r"|ApiCallTimeoutException|SocketTimeoutException|ConnectTimeoutException",
         StoreUnavailableError,
         "does not answer in time",
         "Check the host and port of `endpoint`, firewalls and proxies; raise `timeout` where the line is slow.",
     ),
     "host": _fault(
-        r"Connection refused|dns error|failed to lookup address|Name or service not known|nodename nor servname"
+        r"Connection refused|UnknownHostException|dns error|failed to lookup address|Name or service not known"
+        r"|nodename nor servname"
         r"|kind: Connect|Connection reset by peer|tcp connect error|No route to host|(?:Network|Host) is unreachable"
         r"|error sending request|Could not connect to the endpoint|connection closed before message|Broken pipe",
         StoreUnavailableError,

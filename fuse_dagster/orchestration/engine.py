@@ -1,11 +1,12 @@
 """Which engine an IO manager works with: the local one, unless it is given a Spark resource."""
 
 # Dagster and pydantic read these annotations, so they are not postponed.
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from dagster import ConfigurableResource
 from pydantic import Field
 
+from fuse_dagster.connectors.base import Connector
 from fuse_dagster.core.errors import ConfigError
 
 
@@ -20,11 +21,20 @@ class EngineFrame:
     """As an input's type: a Spark DataFrame where the IO manager has Spark, else a polars LazyFrame."""
 
 
-def session_of(resource: object) -> Any:
+@runtime_checkable
+class CanReach(Protocol):
+    """A Spark resource that lets its session reach a lake."""
+
+    def session_for(self, lake: Connector) -> Any:
+        """The session, which reaches the lake."""
+
+
+def session_of(resource: object, lake: Connector) -> Any:
     """The session of a Spark resource, started if it is not; None where there is no Spark.
 
     Args:
         resource: `SparkResource`, another with a `spark_session`, or `NoSpark`.
+        lake: What the session has to reach; a resource that can tell its session so does.
 
     Raises:
         ConfigError: It is no Spark resource, or Spark does not start.
@@ -34,16 +44,18 @@ def session_of(resource: object) -> Any:
     if not hasattr(type(resource), "spark_session"):
         msg = f"`spark` is a `{type(resource).__name__}`, which has no Spark session. Give a `SparkResource`."
         raise ConfigError(msg)
+    if isinstance(resource, CanReach):
+        return resource.session_for(lake)
     return resource.spark_session  # type: ignore[attr-defined]  # asked of its class above
 
 
-def session_to_read_with(resource: object) -> Any:
+def session_to_read_with(resource: object, lake: Connector) -> Any:
     """The session for an input that is to be a Spark DataFrame: that of the resource, or one that runs already.
 
     Raises:
         ConfigError: There is neither.
     """
-    given = session_of(resource)
+    given = session_of(resource, lake)
     if given is not None:
         return given
     from pyspark.sql import SparkSession

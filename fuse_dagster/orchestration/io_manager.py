@@ -59,7 +59,7 @@ class DeltaIOManager(ConfigurableIOManager):
             ConfigError: The asset's declaration can't work.
             InputError: The data is refused; nothing was written.
         """
-        target = target_of_output(context, self.lake, session_of(self.spark))
+        target = target_of_output(context, self.lake, session_of(self.spark, self.lake))
         refuse_nested(target, self.lake)
         result = write_target(target, obj)
         context.log.info(summary(target, result))
@@ -78,9 +78,9 @@ class DeltaIOManager(ConfigurableIOManager):
         """
         wanted, session = context.dagster_type.typing_type, None
         if wanted is EngineFrame:
-            wanted, session = pl.LazyFrame, session_of(self.spark)
+            wanted, session = pl.LazyFrame, session_of(self.spark, self.lake)
         elif frame_kind(wanted) == "pyspark.DataFrame":
-            session = session_to_read_with(self.spark)
+            session = session_to_read_with(self.spark, self.lake)
         source, options = source_of_input(context, self.lake), read_options(context.definition_metadata or {})
         if session is not None:
             return read_source_with_spark(session, source, options, context.log)
@@ -121,7 +121,7 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
             ConfigError: The asset's declaration can't work.
             InputError: The data is refused; nothing was written.
         """
-        target = target_of_asset(context, self.lake, asset, session_of(self.spark))
+        target = target_of_asset(context, self.lake, asset, session_of(self.spark, self.lake))
         refuse_nested(target, self.lake)
         result = write_target(target, data)
         context.log.info(summary(target, result))
@@ -173,5 +173,5 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
             TableNotFoundError: There is no table.
             ConfigError: There is no Spark, or the options do not fit the table.
         """
-        session, source = session_to_read_with(self.spark), source_of_key(asset, self.lake)
+        session, source = session_to_read_with(self.spark, self.lake), source_of_key(asset, self.lake)
         return read_source_with_spark(session, source, options or ReadOptions(), get_dagster_logger())

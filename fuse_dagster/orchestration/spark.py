@@ -5,7 +5,10 @@ from typing import Any, Self
 
 from pydantic import Field, PrivateAttr
 
+from fuse_dagster.connectors.base import Connector
 from fuse_dagster.core.errors import MissingExtraError
+from fuse_dagster.engines.spark.environment import detect
+from fuse_dagster.engines.spark.lakes import packages
 from fuse_dagster.engines.spark.session import spark_session
 from fuse_dagster.engines.spark.settings import SparkSettings
 
@@ -64,7 +67,42 @@ class SparkResource(LazyPySparkResource):
             def spark_session(self) -> Any:
                 return session
 
+            def session_for(self, lake: Connector) -> Any:
+                del lake  # the session is left as it is
+                return session
+
         return Taken()
+
+    @classmethod
+    def reaching(cls, *lakes: Connector, **fields: Any) -> Self:
+        """A resource whose session reaches several lakes at once, each with its own credentials.
+
+        An IO manager tells the session of its own lake by itself. This is for what the code reads and writes beside it,
+        and where IO managers of several kinds of stores share a session: its jars are chosen when it starts.
+
+        Args:
+            *lakes: Connectors. Their secrets are resolved when the session is first used.
+            **fields: Those of the resource.
+
+        Examples:
+            >>> from fuse_dagster import S3
+            >>> spark = SparkResource.reaching(S3(bucket="raw"), S3(bucket="gold", region="eu-west-3"), profile="big")
+            >>> [package.split(":")[1] for package in spark.settings.packages]
+            ['hadoop-aws', 's3', 's3-transfer-manager', 'sts']
+        """
+
+        # As above: what is no configuration belongs to a class of its own.
+        class Reaching(cls):  # type: ignore[valid-type,misc]
+            @property
+            def lakes(self) -> tuple[Connector, ...]:
+                return lakes
+
+        return Reaching(**fields)
+
+    @property
+    def lakes(self) -> tuple[Connector, ...]:
+        """What the session reaches from its start."""
+        return ()
 
     @property
     def settings(self) -> SparkSettings:
@@ -73,7 +111,12 @@ class SparkResource(LazyPySparkResource):
         Raises:
             ConfigError: A name or value that is no Spark setting, or a profile that is not there.
         """
-        return SparkSettings(conf=self.spark_config, profiles=self.profiles, profile=self.profile or None)
+        return SparkSettings(
+            conf=self.spark_config,
+            profiles=self.profiles,
+            profile=self.profile or None,
+            packages=packages(self.lakes),
+        )
 
     @property
     def spark_session(self) -> Any:
@@ -85,7 +128,27 @@ class SparkResource(LazyPySparkResource):
         """
         with self._starting:
             if self._running is None:
-                self._running = spark_session(self.settings, remote=self.remote)
+                self._running = spark_session(self.settings, remote=self.remote, lakes=self.lakes)
+            return self._running
+
+    def session_for(self, lake: Connector) -> Any:
+        """The session, which reaches a lake besides those that it reaches anyway.
+
+        On a platform and behind a server, only the lakes given to `reaching` are handed to the session: they have
+        credentials of their own.
+
+        Args:
+            lake: The connector.
+
+        Raises:
+            MissingExtraError: pyspark, databricks-connect or Java is not installed.
+            ConfigError: Spark does not start, or reaches the same place in another way already.
+            FuseError: A secret of the lake can't be resolved.
+        """
+        if self.remote or detect().manages_session:
+            return self.spark_session
+        with self._starting:
+            self._running = spark_session(self.settings, lakes=(*self.lakes, lake))
             return self._running
 
     @property

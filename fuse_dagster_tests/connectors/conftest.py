@@ -14,7 +14,7 @@ from fuse_dagster_tests.servers.s3 import S3Server, s3_server
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server(tmp_path_factory.mktemp("s3") / "server") as server:
+    with s3_server(tmp_path_factory.mktemp("s3") / "server", others=("raw", "gold", "between")) as server:
         yield server
 
 

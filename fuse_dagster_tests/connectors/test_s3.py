@@ -16,6 +16,7 @@ from fuse_dagster.tables import Append, write
 from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
 from fuse_dagster.testing.object_stores import StoreContract
 from fuse_dagster_tests.contract.files import FilesContract
+from fuse_dagster_tests.contract.spark_on_store import SparkOnStoreContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,11 @@ class TestS3(ConnectorContract, ListContract, ReadContract, StoreContract, Files
             client.put_object(Bucket="lake", Key=f"{connector.prefix}/{path}", Body=data)
 
         return write_by_others
+
+
+@pytest.mark.spark
+class TestSparkOnS3(SparkOnStoreContract):
+    wrong_credentials: ClassVar = {"secret_access_key": "something-else"}
 
 
 def test_a_store_without_conditional_put_takes_files_and_no_tables(connector: S3, other: Callable[..., S3]) -> None:

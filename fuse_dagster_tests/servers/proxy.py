@@ -1,4 +1,4 @@
-"""A TCP proxy that loses the answer to a commit: the server has done what was asked, and nobody hears of it.
+"""A TCP proxy that loses the answer to a commit (the server has done it, and nobody hears of it), or keeps one back.
 
 It runs in a process of its own, because delta-rs holds Python's global lock while it waits for some answers.
 """
@@ -10,6 +10,7 @@ import multiprocessing
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ class _Orders:
     lose: Any = field(default_factory=_number)
     then_gone: Any = field(default_factory=_number)
     gone: Any = field(default_factory=_number)
+    hold: Any = field(default_factory=_number)
+    held: Any = field(default_factory=_number)
     lost: Any = field(default_factory=_number)
 
 
@@ -52,6 +55,19 @@ class LossyProxy:
         """Lose the answer to the next commit; with `then_gone` the server cannot be reached after it."""
         self.orders.then_gone.value = int(then_gone)
         self.orders.lose.value += 1
+
+    @property
+    def held(self) -> int:
+        """How many commits were held so far."""
+        return int(self.orders.held.value)
+
+    def hold_next(self) -> None:
+        """Keep the next commit back, until `let_go`."""
+        self.orders.hold.value = 1
+
+    def let_go(self) -> None:
+        """Let a commit that is kept back, and all that follow, reach the server."""
+        self.orders.hold.value = 0
 
     def go_away(self) -> None:
         """Let the server be unreachable from now on."""
@@ -91,6 +107,7 @@ def _serve(client: socket.socket, port: int, orders: _Orders) -> None:
         while (data := client.recv(65536)) and not orders.gone.value:
             if _COMMIT.match(data):
                 commits.set()
+                _hold(orders)
             server.sendall(data)
         server.shutdown(socket.SHUT_RDWR)
         back.join()
@@ -105,6 +122,14 @@ def _answer(server: socket.socket, client: socket.socket, commits: threading.Eve
             client.sendall(data)
     with contextlib.suppress(OSError):
         client.shutdown(socket.SHUT_RDWR)
+
+
+def _hold(orders: _Orders) -> None:
+    if orders.hold.value:
+        with orders.held.get_lock():
+            orders.held.value += 1
+    while orders.hold.value:
+        time.sleep(0.01)
 
 
 def _takes(orders: _Orders) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import files
 from pathlib import Path
@@ -23,7 +23,6 @@ _USER = {
     "credentials": [{"accessKey": "anyone", "secretKey": "anything"}],
     "actions": [*_READ_AND_WRITE, f"Admin:{_BUCKET}"],
 }
-_NOBODY = {"name": "anonymous", "actions": [f"Admin:{_BUCKET}"]}
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,12 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(folder: Path, *, asks: bool = True) -> Iterator[S3Server]:
-    """Start the server, make the bucket, and end the server afterwards.
+def s3_server(folder: Path, *, asks: bool = True, others: Sequence[str] = ()) -> Iterator[S3Server]:
+    """Start the server, make the buckets, and end the server afterwards.
 
     Args:
         folder: Where it keeps its data and its log.
+        others: More buckets, of which the key of its name, with the secret `NAME-secret`, opens that one alone.
         asks: Whether a request has to be signed with a key that it knows. GCS's clients sign in another way.
     """
     ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
@@ -65,7 +65,9 @@ def s3_server(folder: Path, *, asks: bool = True) -> Iterator[S3Server]:
     (folder / "data").mkdir(parents=True)
     # Two servers must be able to run at once: what else listens at a fixed port is off.
     quiet = ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    (folder / "users.json").write_text(json.dumps({"identities": [_USER, _NOBODY]}), encoding="utf-8")
+    owners = [_owner(bucket) for bucket in others]
+    nobody = {"name": "anonymous", "actions": [f"Admin:{bucket}" for bucket in (_BUCKET, *others)]}
+    (folder / "users.json").write_text(json.dumps({"identities": [_USER, *owners, nobody]}), encoding="utf-8")
     users = [f"-s3.config={folder / 'users.json'}"] if asks else []
     small = ["-volume.max=50", "-master.volumeSizeLimitMB=64"]
     command = [str(_program()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
@@ -74,11 +76,20 @@ def s3_server(folder: Path, *, asks: bool = True) -> Iterator[S3Server]:
             [*command, *numbers, *quiet, *users, *small], stdout=log, stderr=subprocess.STDOUT, cwd=folder
         )
     try:
-        _make_bucket(process, ports["s3"], folder / "log.txt")
+        for bucket in (_BUCKET, *others):
+            _make_bucket(process, ports["s3"], folder / "log.txt", bucket)
         yield S3Server(ports["s3"])
     finally:
         process.kill()  # asked politely, it waits half a minute for connections that nobody uses
         process.wait()
+
+
+def _owner(bucket: str) -> dict[str, object]:
+    return {
+        "name": bucket,
+        "credentials": [{"accessKey": bucket, "secretKey": f"{bucket}-secret"}],
+        "actions": [f"{right}:{bucket}" for right in (*_READ_AND_WRITE, "Admin")],
+    }
 
 
 def _program() -> Path:
@@ -96,9 +107,9 @@ def _free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
-def _make_bucket(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _make_bucket(process: subprocess.Popen[bytes], port: int, log: Path, bucket: str) -> None:
     patience = time.monotonic() + 60
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/{_BUCKET}", method="PUT")
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/{bucket}", method="PUT")
     while True:
         try:
             urllib.request.urlopen(request, timeout=5).close()

@@ -86,8 +86,20 @@ def scan_opened(table: DeltaTable) -> pl.LazyFrame:
     """Read an opened table lazily, at the version it was opened at."""
     # polars takes the quoted paths that delta-rs gives for folders with spaces or accents literally, and a folder
     # named `a=b` as a partition. Arrow's reader does neither, but it knows no deletion vectors.
-    quoted = bool(set(table.table_uri) & {"%", "="})
+    quoted = bool(set(table.table_uri) & {"%", "="}) or _has_quoted_files(table)
     return pl.scan_delta(table, use_pyarrow=quoted)
+
+
+def _has_quoted_files(table: DeltaTable) -> bool:
+    """Whether a file lies elsewhere than delta-rs says: Spark names folders of partitions `day=a b`, unquoted."""
+    if not table.metadata().partition_columns:
+        return False
+    root = f"{table.table_uri.rstrip('/')}/"
+    given = {uri.removeprefix(root) for uri in table.file_uris() if "%" in uri}
+    if not given:
+        return False
+    paths = pl.DataFrame(table.get_add_actions(flatten=True))["path"]
+    return not given <= {unquote(path) for path in paths}
 
 
 def open_table(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import did_you_mean
+from fuse_dagster.engines.spark.lakes import GUARDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 OVERRIDE = "FUSE_SPARK_ENVIRONMENT"
 """Environment variable that names the environment where its marks are not there, as on EMR Serverless."""
@@ -86,12 +87,13 @@ def detect(environ: Mapping[str, str] = os.environ, exists: Callable[[str], bool
     return LOCAL
 
 
-def platform_defaults(environment: SparkEnvironment, *, scratch: Path) -> dict[str, str]:
+def platform_defaults(environment: SparkEnvironment, *, scratch: Path, packages: Sequence[str] = ()) -> dict[str, str]:
     """The lowest layer of settings: what makes Spark mean the same everywhere, and locally what makes it start.
 
     Args:
         environment: Where the session will be.
         scratch: A folder for what Spark would otherwise leave in the current one.
+        packages: Maven coordinates of drivers, beside Delta; a platform brings its own.
     """
     if environment.manages_session:
         return dict(_EVERYWHERE)
@@ -103,6 +105,7 @@ def platform_defaults(environment: SparkEnvironment, *, scratch: Path) -> dict[s
         _EVERYWHERE
         | _LOCALLY
         | {
+            "spark.jars.packages": ",".join((DELTA, *packages)),
             "spark.sql.warehouse.dir": str(scratch / "warehouse"),
             "spark.driver.extraJavaOptions": " ".join(java),
         }
@@ -115,10 +118,18 @@ DELTA = "io.delta:delta-spark_4.1_2.13:4.3.0"
 # What the Delta jar asks for and Spark brings along, in its own versions: not downloaded a second time.
 _SHIPPED_WITH_SPARK = (
     "com.fasterxml.jackson.core", "com.fasterxml.jackson.datatype", "com.github.luben", "com.google.code.findbugs",
-    "commons-logging", "commons-pool", "io.airlift", "javax.annotation", "org.apache.hadoop",
-    "org.apache.logging.log4j", "org.apache.parquet", "org.locationtech.jts", "org.roaringbitmap", "org.slf4j",
-    "org.xerial.snappy",
+    "commons-codec", "commons-logging", "commons-pool", "io.airlift", "io.netty", "javax.annotation",
+    "org.apache.hadoop.thirdparty", "org.apache.httpcomponents", "org.apache.logging.log4j", "org.apache.parquet",
+    "org.locationtech.jts", "org.roaringbitmap", "org.slf4j", "org.xerial.snappy",
 )  # fmt: skip
+
+_LEFT_OUT = (
+    "org.apache.hadoop:hadoop-client-api", "org.apache.hadoop:hadoop-client-runtime", "org.apache.hadoop:hadoop-common",
+    "software.amazon.awssdk:bundle",  # 600 MB, of which S3A needs 9, which the connector names
+)  # fmt: skip
+
+LOG_STORE = Path(__file__).with_name("logstore") / "fuse-dagster-logstore.jar"
+"""The jar with our one class for Spark's driver; its source lies beside it."""
 
 # What changes values; everything else may differ between platforms. By default Spark writes timestamps as INT96, of
 # which other readers make nanoseconds: a `9999-12-31` that ends a version would come back as 2262.
@@ -135,8 +146,12 @@ _LOCALLY = {
     "spark.driver.memory": "2g",
     "spark.driver.host": "localhost",
     "spark.driver.bindAddress": "127.0.0.1",
-    "spark.jars.packages": DELTA,
-    "spark.jars.excludes": ",".join(f"{group}:*" for group in _SHIPPED_WITH_SPARK),
+    "spark.jars": str(LOG_STORE),
+    "spark.jars.excludes": ",".join((*(f"{group}:*" for group in _SHIPPED_WITH_SPARK), *_LEFT_OUT)),
+    "spark.delta.logStore.s3.impl": GUARDED,
+    "spark.delta.logStore.s3a.impl": GUARDED,
+    # Spark's own, and what it does not know of: keys and signatures of Azure's accounts.
+    "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|account[.]key|credential|[.]sas[.]",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.shuffle.partitions": "2",

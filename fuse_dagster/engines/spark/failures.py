@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from fuse_dagster.core.errors import first_line
+from typing import TYPE_CHECKING
+
+from fuse_dagster.core.errors import FuseError, first_line
+from fuse_dagster.core.store_failures import store_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _VALUES = " violated by row with values"
 
@@ -30,6 +36,11 @@ def condition(error: Exception) -> str | None:
         return None if thrown is None else thrown.getCondition()
     except failures():
         return None
+
+
+def refusal(error: Exception, place: str | Path) -> FuseError | None:
+    """The error to raise where it is a store, or the way to it, that failed Spark; None where it is another matter."""
+    return store_error(error, str(place))
 
 
 def why(error: Exception) -> str:

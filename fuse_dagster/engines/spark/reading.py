@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError
+from fuse_dagster.core.errors import ConfigError, FuseError, TableNotFoundError, TableStateError
 from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.engines.local.reading import to_moment
-from fuse_dagster.engines.spark.failures import condition, failures, why
+from fuse_dagster.engines.spark.failures import condition, failures, refusal, why
 from fuse_dagster.engines.spark.names import quoted
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def scan(
     Raises:
         TableNotFoundError: There is no Delta table at `table`.
         TableStateError: It is there, but can't be opened, or the version asked for has expired.
+        StoreError, StoreUnavailableError: The store refuses, or can't be reached.
         ConfigError: An unknown column, a version that does not exist yet, or a naive timestamp.
     """
     if version is not None and timestamp is not None:
@@ -168,7 +169,10 @@ def _is_local(table: str | Path) -> bool:
     return urlsplit(str(table)).scheme in {"", "file"}
 
 
-def _unopened(table: str | Path, error: Exception) -> TableNotFoundError | TableStateError:
+def _unopened(table: str | Path, error: Exception) -> FuseError:
+    refused = refusal(error, table)
+    if refused is not None:
+        return refused
     log = Path(urlsplit(str(table)).path) / "_delta_log"
     if condition(error) in _ABSENT and not (_is_local(table) and log.is_dir()):
         msg = f"There is no Delta table at `{table}`. Materialize the asset that writes it, or correct the path."

@@ -6,15 +6,19 @@ import os
 import shutil
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.core.errors import ConfigError, MissingExtraError, first_line
 from fuse_dagster.core.naming import listing
 from fuse_dagster.engines.spark.environment import ENVIRONMENTS, detect
+from fuse_dagster.engines.spark.lakes import Lake, packages, reach
 from fuse_dagster.engines.spark.settings import Conf, Setting, SparkSettings, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pyspark.sql import SparkSession
 
 DATABRICKS = "databricks"
@@ -23,7 +27,9 @@ DATABRICKS = "databricks"
 _STARTING = threading.Lock()
 
 
-def spark_session(settings: SparkSettings | Conf | None = None, *, remote: str = "") -> SparkSession:
+def spark_session(
+    settings: SparkSettings | Conf | None = None, *, remote: str = "", lakes: Iterable[Lake] = ()
+) -> SparkSession:
     """Take the session of this process, or start one that reads and writes Delta tables.
 
     A session that runs already keeps its settings; those that the caller chose are set on it where that is possible.
@@ -32,6 +38,8 @@ def spark_session(settings: SparkSettings | Conf | None = None, *, remote: str =
         settings: Layered settings, or those of the code alone.
         remote: A Spark Connect server, as `sc://host:15002`; or `databricks` for Databricks Connect. By default
             Spark runs where this process does.
+        lakes: Connectors that the session is to reach, each with its own credentials. A session that is started on this
+            machine also gets the jars that they need; one that runs already has to have them.
 
     Returns:
         The session. One that is started here is in UTC.
@@ -39,19 +47,25 @@ def spark_session(settings: SparkSettings | Conf | None = None, *, remote: str =
     Raises:
         MissingExtraError: pyspark, databricks-connect or Java is not installed.
         ConfigError: Spark does not start or connect, or runs already with another value of a setting that
-            can't change any more.
+            can't change any more; or lakes disagree.
+        FuseError: A secret of a lake can't be resolved.
 
     Examples:
         >>> spark_session({"spark.sql.shuffle.partitions": 8}).range(3).count()  # doctest: +SKIP
         3
     """
     chosen = settings if isinstance(settings, SparkSettings) else SparkSettings(conf=settings or {})
+    near = tuple(lakes)
+    chosen = replace(chosen, packages=(*chosen.packages, *packages(near)))
     with _STARTING:
         if not remote:
-            return _in_process(chosen)
-        if remote == DATABRICKS:
-            return _databricks(chosen)
-        return _connect(chosen, remote)
+            session = _in_process(chosen)
+        elif remote == DATABRICKS:
+            session = _databricks(chosen)
+        else:
+            session = _connect(chosen, remote)
+    reach(session, near)
+    return session
 
 
 def _in_process(settings: SparkSettings) -> SparkSession:

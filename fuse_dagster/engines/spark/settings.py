@@ -70,6 +70,7 @@ class SparkSettings:
         profile: The profile to use; else the one that `FUSE_PROFILE` names, else none.
         environ: Environment variables, where `FUSE_SPARK_CONF` and `FUSE_PROFILE` are looked up.
         environment: Where the session will be; else it is detected.
+        packages: Maven coordinates of drivers for lakes; only a session that is started on this machine gets them.
 
     Raises:
         ConfigError: A name that is no Spark setting, a value that is no text, number or bool, words in
@@ -86,6 +87,7 @@ class SparkSettings:
     profile: str | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     environment: SparkEnvironment | None = None
+    packages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.asked()
@@ -93,7 +95,8 @@ class SparkSettings:
     def resolved(self) -> dict[str, Setting]:
         """All settings, sorted by name."""
         where = self.environment or detect(self.environ)
-        layers = [("platform", platform_defaults(where, scratch=scratch())), *self._layers()]
+        defaults = platform_defaults(where, scratch=scratch(), packages=self.packages)
+        layers = [("platform", defaults), *self._layers()]
         return _merged(layers)
 
     def asked(self) -> dict[str, Setting]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fuse_dagster.core.errors import SchemaError, TableStateError
-from fuse_dagster.engines.spark.failures import failures, why
+from fuse_dagster.engines.spark.failures import failures, refusal, why
 from fuse_dagster.engines.spark.frames import from_spark
 from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.commit import Committed, LostRaceError, Ticket, landed_as, look_up
@@ -216,6 +216,7 @@ def landing(view: TableView, ticket: Ticket) -> Iterator[Landing]:
     Raises:
         LostRaceError: It did not land because the table had changed.
         TableStateError: It failed for another reason; nothing was written.
+        StoreError, StoreUnavailableError: The store is the reason; nothing was written.
         OutcomeUnknownError: It failed and the log could not be read.
     """
     outcome = Landing()
@@ -226,7 +227,7 @@ def landing(view: TableView, ticket: Ticket) -> Iterator[Landing]:
         if version is None and newest > view.version:
             raise LostRaceError from error
         if version is None:
-            raise TableStateError(
+            raise refusal(error, view.uri) or TableStateError(
                 f"writing to `{view.uri}` through Spark failed, and nothing was written: {why(error)}"
             ) from error
     if outcome.skipped:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fuse_dagster.engines.spark.failures import failures, refusal
 from fuse_dagster.engines.spark.frames import from_spark
+from fuse_dagster.engines.spark.lakes import refuse_unguarded
 from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.tables.commit import LostRaceError, attempts, refuse_history
 from fuse_dagster.tables.modes import Append, History, Overwrite, Upsert, WriteMode
@@ -54,6 +56,7 @@ def write_with_spark(
     Raises:
         FuseError: As `tables.write`.
     """
+    refuse_unguarded(session, str(table), storage_options)
     with masking(masked), ExitStack() as held:
         staged = stage(session, data, masked)
         if mode.sifted_keys or not isinstance(mode, Upsert):
@@ -87,6 +90,11 @@ def _commit(
             return _write(SparkTable(session, view), staged, mode), view
         except LostRaceError:
             continue
+        except failures() as error:  # as Spark reads the table, with other credentials than delta-rs has
+            refused = refusal(error, table)
+            if refused is None:
+                raise
+            raise refused from error
     raise AssertionError("attempts() ends by raising")
 
 
