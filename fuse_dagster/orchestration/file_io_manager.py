@@ -87,9 +87,9 @@ class FileIOManager(ConfigurableIOManager):
         """
         wanted, session = context.dagster_type.typing_type, None
         if wanted is EngineFrame:
-            wanted, session = pl.LazyFrame, session_of(self.spark)
+            wanted, session = pl.LazyFrame, session_of(self.spark, self.lake)
         elif frame_kind(wanted) == "pyspark.DataFrame":
-            session = session_to_read_with(self.spark)
+            session = session_to_read_with(self.spark, self.lake)
         asked = asked_of_files(context, self.lake, self._chosen(), read_options(context.definition_metadata or {}))
         if session is not None:
             return read_asset_files_with_spark(session, asked)
