@@ -137,7 +137,7 @@ def _open_table(uri: str, wanted: Wanted, storage_options: Mapping[str, str]) ->
     if wanted.as_of is not None:
         return _Opened(uri, _as_of(view, wanted.as_of), None, table.version())
     counted = view.files()["num_records"].null_count() == 0
-    return _Opened(uri, scan_opened(table), view.count_rows() if counted else None, table.version())
+    return _Opened(uri, scan_opened(table, storage_options), view.count_rows() if counted else None, table.version())
 
 
 def _open_files(uri: str, wanted: Wanted, layout: Format, storage_options: Mapping[str, str]) -> _Opened:
@@ -177,7 +177,7 @@ def _asked(opened: _Opened, wanted: Wanted) -> tuple[pl.DataFrame, int | None, b
 def _as_of(view: TableView, moment: str) -> pl.LazyFrame:
     own = times_of(view.uri, view.storage_options)
     return as_of(
-        scan_opened(view.table),
+        scan_opened(view.table, view.storage_options),
         moment_in(moment, own.timezone),
         valid_from=own.valid_from,
         valid_to=own.valid_to,

@@ -21,6 +21,7 @@ from fuse_dagster.connectors.declaring import (
     wrong_values,
 )
 from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.secrets import forget, is_reference, secret_fields
 from fuse_dagster.secrets.fields import shown
 
 
@@ -112,6 +113,14 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
         own drivers.
         """
         return ()
+
+    def forget_secrets(self) -> bool:
+        """Let the references in its fields be resolved anew when they are needed next; whether there are any."""
+        values = [getattr(self, name) for name in secret_fields(type(self))]
+        references = [value for value in values if is_reference(value)]
+        for reference in references:
+            forget(reference)
+        return bool(references)
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> list[Problem]:

@@ -15,6 +15,7 @@ from fuse_dagster.connectors.clocks import time_of
 from fuse_dagster.connectors.declaring import Problem, wrong_times
 from fuse_dagster.connectors.failures import in_our_words
 from fuse_dagster.connectors.parts import PART, Parts
+from fuse_dagster.core.asking_again import ask_again
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.store_failures import fault_of
 
@@ -211,21 +212,17 @@ class ObjectStore(Connector):
         self._asked(remove, path)
 
     def _asked(self, question: "Callable[[Store], T]", path: str, *, again: bool = True) -> T:
-        """Ask the store; where it refuses, references are resolved anew and it is asked once more."""
+        """Ask the store: again where the connection broke, and with new secrets where it refuses those it was given."""
         place = f"{self.address}/{path.strip('/')}".rstrip("/")
         with in_our_words(place, self.checks):
-            try:
+            if not again:
                 return question(self.opened())
+            try:
+                return ask_again(lambda: question(self.opened()), seconds=self.retry_timeout)
             except Exception as error:
-                references = [value for value in self._secret_values() if secrets.is_reference(value)]
-                if fault_of(error) != "credentials" or not references or not again:
+                if fault_of(error) != "credentials" or not self.forget_secrets():
                     raise
-            for reference in references:
-                secrets.forget(reference)
-            return question(self.opened())
-
-    def _secret_values(self) -> tuple[str, ...]:
-        return tuple(getattr(self, name) for name in secrets.secret_fields(type(self)))
+            return ask_again(lambda: question(self.opened()), seconds=self.retry_timeout)
 
     def client_options(self) -> dict[str, Any]:
         """How obstore is to talk HTTP."""

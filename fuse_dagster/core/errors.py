@@ -84,6 +84,10 @@ class StoreError(FuseError, OSError, Terminal):
     """A store of files refuses what was asked: wrong credentials or settings, or a bucket that is not there."""
 
 
+class CredentialsError(StoreError):
+    """A store refuses the credentials that it was given, before anything was written."""
+
+
 class StoreUnavailableError(FuseError, ConnectionError, Transient):
     """A store of files can't be reached, does not answer in time, or asks to come back later."""
 

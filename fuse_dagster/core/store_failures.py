@@ -6,9 +6,11 @@ Nothing of the original message is repeated but the store's own code: it may quo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fuse_dagster.core.errors import FuseError, StoreError, StoreUnavailableError
+from fuse_dagster.core.errors import CredentialsError, FuseError, StoreError, StoreUnavailableError
 
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>|\"code\":\s*\"(\w{1,60})\"|status(?: code)?: (\d{3})")
 _LONGEST = 20_000
@@ -71,7 +73,7 @@ FAULTS = {
         r"|An error occurred \((?:AccessDenied|InvalidClientTokenId|ExpiredToken|SignatureDoesNotMatch)"
         r"|GCP credential error|decode service account|Error reading pem|Unable to open service account"
         r"|Invalid Access Key|error: Invalid (?:symbol|padding|input length|byte)|error: Encoded text cannot",
-        StoreError,
+        CredentialsError,
         "is refused to these credentials",
         "Check that they belong to this store, haven't expired, and may read, write and list there.",
     ),
@@ -101,6 +103,13 @@ FAULTS = {
         StoreUnavailableError,
         "does not answer in time",
         "Check the host and port of `endpoint`, firewalls and proxies; raise `timeout` where the line is slow.",
+    ),
+    "cut": _fault(
+        r"IncompleteBody|end of file before message length|request or response body error"
+        r"|error reading a body from connection|Error getting list response body",
+        StoreUnavailableError,
+        "broke off in the middle of an answer",
+        "Run this again; where it happens often, look at the line, and at proxies between here and the store.",
     ),
     "host": _fault(
         r"Connection refused|UnknownHostException|dns error|failed to lookup address|Name or service not known"
@@ -141,6 +150,28 @@ account or bucket, DNS, firewalls and proxies.")
     code = _CODE.search(_text(error))
     said = f" (the store says `{next(filter(None, code.groups()))}`)" if code else ""
     return fault.raised(f"`{place}` {fault.what}{said}. {check or fault.check}")
+
+
+@contextmanager
+def store_errors(place: str) -> Iterator[None]:
+    """Run what works on a store; what its libraries raise because of the store comes out as ours, all else as it is.
+
+    Args:
+        place: The address that is worked on.
+
+    Raises:
+        StoreError: The store refuses.
+        StoreUnavailableError: It can't be reached, or does not answer in time.
+    """
+    try:
+        yield
+    except FuseError:
+        raise
+    except Exception as error:
+        told = store_error(error, place)
+        if told is None:
+            raise
+        raise told from error
 
 
 def _text(error: BaseException) -> str:

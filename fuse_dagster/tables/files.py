@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import polars as pl
 from polars.exceptions import PolarsError
 
-from fuse_dagster.core.errors import TableStateError, first_line
+from fuse_dagster.core.errors import FuseError, TableStateError, first_line
+from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.tables.rows import ROW
 from fuse_dagster.tables.view import TableView
 
@@ -168,8 +169,8 @@ def _scan(view: TableView, path: str) -> pl.LazyFrame:
     return pl.scan_parquet(view.locate(path), glob=False, storage_options=view.polars_options)
 
 
-def _unreadable(view: TableView, path: str, error: Exception) -> TableStateError:
-    return TableStateError(
+def _unreadable(view: TableView, path: str, error: Exception) -> FuseError:
+    return store_error(error, view.uri) or TableStateError(
         f"data file `{path}` of `{view.uri}` cannot be read: {first_line(error)}. Nothing was written; restore "
         "the file, or an older version of the table"
     )

@@ -66,7 +66,7 @@ class TableView:
 
     def schema(self) -> dict[str, pl.DataType]:
         """Column names and polars types, in the table's order; empty where there is no table."""
-        return {} if self.delta is None else dict(scan_opened(self.delta).collect_schema())
+        return {} if self.delta is None else dict(scan_opened(self.delta, self.storage_options).collect_schema())
 
     def files(self) -> pl.DataFrame:
         """Data files: `path`, `num_records`, `size_bytes`, and per column `min.`, `max.`, `null_count.` where known."""
@@ -79,7 +79,7 @@ class TableView:
         files = self.files()
         if files["num_records"].null_count() == 0:
             return int(files["num_records"].sum())
-        return int(scan_opened(self.table).select(pl.len()).collect().item())
+        return int(scan_opened(self.table, self.storage_options).select(pl.len()).collect().item())
 
     @property
     def polars_options(self) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import polars as pl
 
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.results import WriteResult
+from fuse_dagster.core.store_failures import store_errors
 from fuse_dagster.tables.append import append
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.commit import Committed, LostRaceError, attempts, refuse_history
@@ -23,7 +24,7 @@ from fuse_dagster.tables.samples import masking
 from fuse_dagster.tables.sifting import OnRejected, Sifted, sift
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.upsert import upsert
-from fuse_dagster.tables.view import TableView, open_view
+from fuse_dagster.tables.view import TableView, normal_uri, open_view
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -84,7 +85,8 @@ def write(
     with masking(masked):
         batch = to_batch(data)
         kept, sifted = sift(batch, mode, on_rejected, uri=str(table))
-        committed, view, tally = _commit(table, kept, mode, storage_options, sifted=sifted)
+        with store_errors(normal_uri(table)):
+            committed, view, tally = _commit(table, kept, mode, storage_options, sifted=sifted)
         sifted.open()
     counted = replace(tally, rejected=tally.rejected + sifted.rejected.height)
     return _result(view, committed, counted, rows=batch.height, started=started)

@@ -13,6 +13,7 @@ from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract
 from fuse_dagster.testing.object_stores import StoreContract
 from fuse_dagster_tests.contract.files import FilesContract
+from fuse_dagster_tests.contract.store_faults import StoreFaultsContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def connector(other: Callable[..., GCS]) -> GCS:
     return other()
 
 
-class TestGCS(ConnectorContract, ListContract, ReadContract, StoreContract, FilesContract):
+class TestGCS(ConnectorContract, ListContract, ReadContract, StoreContract, FilesContract, StoreFaultsContract):
     wrong_credentials: ClassVar = {"service_account": json.dumps(UNSIGNED | {"disable_oauth": False})}
     missing_container: ClassVar = {"bucket": "no-such-bucket"}
 

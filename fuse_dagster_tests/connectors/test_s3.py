@@ -17,6 +17,7 @@ from fuse_dagster.testing.connectors import ConnectorContract, ListContract, Rea
 from fuse_dagster.testing.object_stores import StoreContract
 from fuse_dagster_tests.contract.files import FilesContract
 from fuse_dagster_tests.contract.spark_on_store import SparkOnStoreContract
+from fuse_dagster_tests.contract.store_faults import StoreFaultsContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def connector(other: Callable[..., S3]) -> S3:
     return other()
 
 
-class TestS3(ConnectorContract, ListContract, ReadContract, StoreContract, FilesContract):
+class TestS3(ConnectorContract, ListContract, ReadContract, StoreContract, FilesContract, StoreFaultsContract):
     wrong_credentials: ClassVar = {"secret_access_key": "something-else"}
     missing_container: ClassVar = {"bucket": "no-such-bucket"}
 

@@ -26,7 +26,7 @@ from fuse_dagster.engines.spark.reading import scan as scan_with_spark
 from fuse_dagster.engines.spark.session import spark_session
 from fuse_dagster.engines.spark.settings import SparkSettings
 from fuse_dagster.tables import Append, write
-from fuse_dagster_tests.servers.proxy import LossyProxy, lossy_proxy
+from fuse_dagster_tests.servers.proxy import FaultyProxy, faulty_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,12 +128,12 @@ def test_a_resource_reaches_lakes_beside_that_of_the_io_manager(spark: SparkSess
 
 
 @pytest.fixture(scope="module")
-def proxy(s3: S3Server) -> Iterator[LossyProxy]:
-    with lossy_proxy(s3.port) as proxy:
+def proxy(s3: S3Server) -> Iterator[FaultyProxy]:
+    with faulty_proxy(s3.port) as proxy:
         yield proxy
 
 
-def held(proxy: LossyProxy, spark_writes: Any, meanwhile: Any) -> list[BaseException]:
+def held(proxy: FaultyProxy, spark_writes: Any, meanwhile: Any) -> list[BaseException]:
     """Keep Spark's commit back until somebody else has committed the same version."""
     failed: list[BaseException] = []
 
@@ -160,7 +160,7 @@ def held(proxy: LossyProxy, spark_writes: Any, meanwhile: Any) -> list[BaseExcep
 
 
 @pytest.fixture
-def between(s3: S3Server, proxy: LossyProxy) -> tuple[S3, S3]:
+def between(s3: S3Server, proxy: FaultyProxy) -> tuple[S3, S3]:
     """A bucket as Spark reaches it, through the proxy, and as everybody else does."""
     folder = uuid.uuid4().hex
     return bucket("between", proxy.port, prefix=folder), bucket("between", s3.port, prefix=folder)
@@ -168,7 +168,7 @@ def between(s3: S3Server, proxy: LossyProxy) -> tuple[S3, S3]:
 
 @pytest.mark.parametrize(("scheme", "kept"), [("s3", True), ("s3n", False)])
 def test_a_commit_that_comes_between_is_not_replaced(
-    spark: SparkSession, proxy: LossyProxy, between: tuple[S3, S3], scheme: str, kept: bool
+    spark: SparkSession, proxy: FaultyProxy, between: tuple[S3, S3], scheme: str, kept: bool
 ) -> None:
     """By `s3n` Spark has Delta's own log for S3, which shows that the test can fail, and why there is one of ours."""
     slow, direct = between
@@ -187,15 +187,15 @@ def test_a_commit_that_comes_between_is_not_replaced(
 
 
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(
-    spark: SparkSession, proxy: LossyProxy, between: tuple[S3, S3]
+    spark: SparkSession, proxy: FaultyProxy, between: tuple[S3, S3]
 ) -> None:
     slow, direct = between
     spark_session(lakes=[slow])
     write(direct.uri("t"), frame("first"), Append(), storage_options=direct.storage_options())
-    lost = proxy.lost
+    happened = proxy.happened
     proxy.lose_next()
     spark.createDataFrame([("spark",)], "a string").write.format("delta").mode("append").save(slow.uri("t"))
-    assert proxy.lost == lost + 1
+    assert proxy.happened == happened + 1
     assert values(direct) == ["first", "spark"]
     assert len([entry for entry in direct.list("t/_delta_log") if entry.path.endswith(".json")]) == 2
 

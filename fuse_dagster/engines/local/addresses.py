@@ -12,6 +12,9 @@ from fuse_dagster.core.errors import ConfigError
 _NUMBERS = frozenset({"max_retries"})
 _OF_SPARK = re.compile(r"(dbfs|[a-z][a-z0-9+.-]+(?=:(?:/(?!/)|$))):")
 
+_UNITS = {"ms": 1, "s": 1_000, "sec": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000}
+_TIME = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})")
+
 
 def refuse_addresses_of_spark(table: str | Path) -> None:
     """Refuse `dbfs:/...` and its like, which delta-rs takes for the name of a local folder, and would make it.
@@ -50,5 +53,17 @@ def is_local(uri: str) -> bool:
 
 
 def polars_options(storage_options: Mapping[str, str]) -> dict[str, Any] | None:
-    """Storage options as polars takes them: where delta-rs wants a text, it wants a number."""
-    return {name: int(v) if name in _NUMBERS else v for name, v in storage_options.items()} or None
+    """Storage options as polars takes them: numbers where delta-rs wants texts, and times under names of its own.
+
+    Without them polars asks a store that is silent for long, whatever delta-rs was told.
+
+    Examples:
+        >>> polars_options({"retry_timeout": "60s", "max_retries": "5"})
+        {'retry_timeout': '60s', 'max_retries': 5, 'retry_timeout_ms': 30000}
+    """
+    said: dict[str, Any] = {name: int(v) if name in _NUMBERS else v for name, v in storage_options.items()}
+    length = _TIME.fullmatch(storage_options.get("retry_timeout", "").strip())
+    if length:
+        # polars opens the store anew after a first round of tries, and makes a second one.
+        said["retry_timeout_ms"] = max(1, round(float(length[1]) * _UNITS[length[2]] / 2))
+    return said or None

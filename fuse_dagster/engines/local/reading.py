@@ -12,13 +12,17 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from deltalake.exceptions import TableNotFoundError as NoSuchTable
 
+from fuse_dagster.core.asking_again import ask_again
 from fuse_dagster.core.errors import ConfigError, FuseError, TableNotFoundError, TableStateError, first_line
 from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.core.store_failures import store_error
-from fuse_dagster.engines.local.addresses import refuse_addresses_of_spark
+from fuse_dagster.engines.local.addresses import polars_options, refuse_addresses_of_spark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+_PATIENCE = 10.0
+"""Seconds within which a log is read again whose reading broke off; what delta-rs tries again itself is its matter."""
 
 
 def scan(
@@ -49,15 +53,16 @@ def scan(
     Raises:
         TableNotFoundError: There is no Delta table at `table`.
         TableStateError: It is there, but can't be opened, or the version asked for has expired.
+        StoreError, StoreUnavailableError: The store refuses, or can't be reached.
         ConfigError: An unknown column, a version that does not exist yet, or a naive timestamp.
     """
     opened = open_table(table, version=version, timestamp=timestamp, storage_options=storage_options)
     try:
-        frame = scan_opened(opened)
+        frame = scan_opened(opened, storage_options)
         frame.collect_schema()
     except Exception as error:  # reader features surface as many types; all mean that the table can't be read
         msg = f"The Delta table at `{table}` can't be read: {error}"
-        raise TableStateError(msg) from error
+        raise store_error(error, str(table)) or TableStateError(msg) from error
     return choose(frame if where is None else frame.filter(where), columns, of=f"The Delta table at `{table}`")
 
 
@@ -82,12 +87,17 @@ def choose(frame: pl.LazyFrame, columns: Sequence[str] | None, *, of: str) -> pl
     return frame.select(columns)
 
 
-def scan_opened(table: DeltaTable) -> pl.LazyFrame:
-    """Read an opened table lazily, at the version it was opened at."""
+def scan_opened(table: DeltaTable, storage_options: Mapping[str, str] | None) -> pl.LazyFrame:
+    """Read an opened table lazily, at the version it was opened at.
+
+    Args:
+        table: The opened table.
+        storage_options: What it was opened with.
+    """
     # polars takes the quoted paths that delta-rs gives for folders with spaces or accents literally, and a folder
     # named `a=b` as a partition. Arrow's reader does neither, but it knows no deletion vectors.
     quoted = bool(set(table.table_uri) & {"%", "="}) or _has_quoted_files(table)
-    return pl.scan_delta(table, use_pyarrow=quoted)
+    return pl.scan_delta(table, use_pyarrow=quoted, storage_options=polars_options(storage_options or {}))
 
 
 def _has_quoted_files(table: DeltaTable) -> bool:
@@ -133,7 +143,7 @@ def open_table(
     refuse_addresses_of_spark(table)
     options = dict(storage_options) if storage_options else None
     try:
-        newest = DeltaTable(str(table), storage_options=options)
+        newest = ask_again(lambda: DeltaTable(str(table), storage_options=options), seconds=_PATIENCE)
     except NoSuchTable as error:
         raise _absent(table, error) from error
     except (DeltaError, OSError, ValueError) as error:

@@ -19,6 +19,7 @@ from polars.exceptions import PolarsError
 from pyarrow.fs import FileSelector
 
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError, TableStateError, first_line
+from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.tables.commit import APP_ID, WRITE_ID
 from fuse_dagster.tables.history.memory.store import FOLDER, read_manifest
 from fuse_dagster.tables.maintaining.history import catch_up, is_history
@@ -194,7 +195,7 @@ def _named(view: TableView, manifests: Iterable[str]) -> Iterable[str]:
             found = pl.read_parquet(f"{view.uri}/{FOLDER}/{name}", storage_options=view.polars_options)
             yield from json.loads(found["manifest"][0])["segments"]
         except (OSError, ValueError, KeyError, PolarsError) as error:
-            raise TableStateError(
+            raise store_error(error, view.uri) or TableStateError(
                 f"`{FOLDER}/{name}` of `{view.uri}` cannot be read: {first_line(error)}. Nothing was removed, because "
                 "it may name files that a restored version needs; restore it from a backup"
             ) from error

@@ -10,8 +10,8 @@ import pytest
 
 from fuse_dagster.testing import spark_for_tests
 from fuse_dagster_tests.tables.faults.feeds import FEEDS
+from fuse_dagster_tests.tables.faults.kills import MOST
 from fuse_dagster_tests.tables.faults.places import Place, check_whole
-from fuse_dagster_tests.tables.faults.test_crashes import MOST
 from fuse_dagster_tests.tables.faults.worker import Worker
 
 KILLS = 3

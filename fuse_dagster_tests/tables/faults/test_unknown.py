@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fuse_dagster.core.errors import FuseError, OutcomeUnknownError, Transient
-from fuse_dagster_tests.servers.proxy import LossyProxy, lossy_proxy
+from fuse_dagster_tests.servers.proxy import FaultyProxy, faulty_proxy
 from fuse_dagster_tests.servers.s3 import S3Server
 from fuse_dagster_tests.tables.faults.feeds import FEEDS
 from fuse_dagster_tests.tables.faults.places import Place, check_whole
@@ -17,13 +17,13 @@ IMPATIENT = {"retry_timeout": "2s", "connect_timeout": "2s", "timeout": "5s"}
 
 
 @pytest.fixture
-def proxy(s3: S3Server) -> Iterator[LossyProxy]:
-    with lossy_proxy(s3.port) as proxy:
+def proxy(s3: S3Server) -> Iterator[FaultyProxy]:
+    with faulty_proxy(s3.port) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def through(s3: S3Server, s3_place: Place, proxy: LossyProxy) -> Place:
+def through(s3: S3Server, s3_place: Place, proxy: FaultyProxy) -> Place:
     """The same place as `s3_place`, by way of the proxy."""
     return Place(s3_place.uri, {**s3.options(port=proxy.port), **IMPATIENT})
 
@@ -33,14 +33,14 @@ CASES = [(name, first) for name in FEEDS for first in (0, 3)]
 
 @pytest.mark.parametrize(("name", "first"), CASES)
 def test_a_commit_whose_answer_is_lost_lands_once(
-    name: str, first: int, s3_place: Place, through: Place, proxy: LossyProxy
+    name: str, first: int, s3_place: Place, through: Place, proxy: FaultyProxy
 ) -> None:
     feed = FEEDS[name]
     for number in range(first):
         s3_place.apply(feed, number)
     proxy.lose_next()
     result = through.apply(feed, first)
-    assert proxy.lost == 1
+    assert proxy.happened == 1
     assert feed.found(s3_place.rows()) == feed.expected(range(first + 1))
     check_whole(s3_place)
     assert result.version == first == s3_place.version()
@@ -48,7 +48,7 @@ def test_a_commit_whose_answer_is_lost_lands_once(
 
 @pytest.mark.parametrize("name", list(FEEDS))
 def test_a_commit_that_cannot_be_looked_up_is_reported_as_unknown(
-    name: str, s3_place: Place, through: Place, proxy: LossyProxy
+    name: str, s3_place: Place, through: Place, proxy: FaultyProxy
 ) -> None:
     feed = FEEDS[name]
     s3_place.apply(feed, 0)
@@ -67,7 +67,7 @@ def test_a_commit_that_cannot_be_looked_up_is_reported_as_unknown(
 
 @pytest.mark.parametrize("name", list(FEEDS))
 def test_an_unreachable_server_is_no_missing_table(
-    name: str, s3_place: Place, through: Place, proxy: LossyProxy
+    name: str, s3_place: Place, through: Place, proxy: FaultyProxy
 ) -> None:
     feed = FEEDS[name]
     s3_place.apply(feed, 0)

@@ -174,7 +174,7 @@ def _open(table: str | Path, storage_options: Mapping[str, str] | None, *, again
 
 def _take(view: TableView, mode: History, layout: Layout) -> _Taken:
     """Check the rows of a table, and make the rows and the memory of the history that it becomes."""
-    found = scan_opened(view.table).collect()
+    found = scan_opened(view.table, view.storage_options).collect()
     converted = convert(found, mode, layout)
     problems = [*converted.problems]
     declared = Manifest(declaration(mode, tracked=mode.track))

@@ -205,7 +205,7 @@ def _build(
     business = {name: dtype for name, dtype in view.schema().items() if name not in mode.reserved}
     prepared = prepare(view, pl.DataFrame(schema=business), mode)
     facts = store.read_facts(view, prepared.manifest, empty_facts(prepared.shape, business, mode))
-    rows = scan_opened(view.table).collect()
+    rows = scan_opened(view.table, view.storage_options).collect()
     return _Built(count, rows, prepared.manifest, facts, prepared.shape, tuple(rejected))
 
 
@@ -232,7 +232,7 @@ def _held(view: TableView, built: _Built) -> tuple[pl.DataFrame, Difference]:
     if not view.exists:
         nothing = built.rows.clear()
         return built.rows, differ(nothing, built.rows, by=_order(built.shape))
-    held = scan_opened(view.table).collect()
+    held = scan_opened(view.table, view.storage_options).collect()
     rows = align(built.rows, held)
     return rows, differ(held, rows, by=_order(built.shape))
 

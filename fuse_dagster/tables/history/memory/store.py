@@ -23,6 +23,7 @@ from polars.exceptions import PolarsError
 from pyarrow.fs import FileSelector
 
 from fuse_dagster.core.errors import ConfigError, TableStateError, first_line
+from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.engines.local.addresses import is_local
 from fuse_dagster.tables.commit import APP_ID, WRITE_ID, LostRaceError, Ticket, next_ticket
 from fuse_dagster.tables.history.memory.foreign import REMEDY, refuse_foreign_changes
@@ -155,7 +156,7 @@ def read_facts(view: TableView, manifest: Manifest, keys: pl.DataFrame, on: Sequ
         try:
             parts.append(wanted.select(keys.columns).cast(dict(keys.schema)).collect())  # type: ignore[arg-type]
         except (OSError, PolarsError) as error:
-            raise _gone(view, name) from error
+            raise store_error(error, view.uri) or _gone(view, name) from error
     return pl.concat(parts)
 
 
@@ -169,7 +170,7 @@ def read_manifest(view: TableView, transaction: int) -> Manifest:
         name = _landed(view, transaction)
         raw = json.loads(_scan(view, name).collect()[_CONTENT].item())
     except (OSError, ValueError, PolarsError) as error:
-        raise _gone(view, _pattern(transaction)) from error
+        raise store_error(error, view.uri) or _gone(view, _pattern(transaction)) from error
     if raw.get("format") != FORMAT:
         raise TableStateError(
             f"the memory of `{view.uri}` has format {raw.get('format')}, this version knows {FORMAT}; "
