@@ -20,10 +20,17 @@ from dagster import (
 )
 
 from fuse_dagster.connectors.base import Connector
-from fuse_dagster.engines.local.frames import frame_kind, from_polars
+from fuse_dagster.engines.local.frames import frame_kind
 from fuse_dagster.orchestration.deltalake_arguments import taken_over
 from fuse_dagster.orchestration.engine import EngineFrame, NoSpark, session_of, session_to_read_with
-from fuse_dagster.orchestration.loading import ReadOptions, read_options, read_source, source_of_input, source_of_key
+from fuse_dagster.orchestration.loading import (
+    ReadOptions,
+    load_source,
+    read_options,
+    read_source,
+    source_of_input,
+    source_of_key,
+)
 from fuse_dagster.orchestration.metadata import describe_write, summary
 from fuse_dagster.orchestration.spark_loading import read_source_with_spark
 from fuse_dagster.orchestration.target import target_of_asset, target_of_output
@@ -84,7 +91,7 @@ class DeltaIOManager(ConfigurableIOManager):
         source, options = source_of_input(context, self.lake), read_options(context.definition_metadata or {})
         if session is not None:
             return read_source_with_spark(session, source, options, context.log)
-        return from_polars(read_source(source, options, context.log), wanted)
+        return load_source(source, options, wanted, context.log)
 
 
 class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provides itself

@@ -13,7 +13,9 @@ from dagster import AssetKey, AssetsDefinition, MetadataValue
 
 from fuse_dagster.core.errors import ConfigError, PartitionNotFoundError
 from fuse_dagster.core.naming import did_you_mean
+from fuse_dagster.engines.local.frames import from_polars
 from fuse_dagster.engines.local.reading import choose, scan, to_moment
+from fuse_dagster.orchestration.access import Access
 from fuse_dagster.orchestration.declarations import Declaration, read_declaration, sole_asset
 from fuse_dagster.orchestration.partitions import present_keys, slice_of
 from fuse_dagster.tables import as_of, current
@@ -68,7 +70,7 @@ class Source:
     Attributes:
         asset: The upstream asset.
         uri: Where its table lies.
-        storage_options: What delta-rs needs to reach it.
+        access: What delta-rs needs to reach it.
         declaration: What the upstream asset's metadata says about the table.
         definition: Its partitioning, if it has one.
         keys: The partitions to read, sorted; empty without partitioning.
@@ -77,11 +79,16 @@ class Source:
 
     asset: AssetKey
     uri: str
-    storage_options: Mapping[str, str] = field(repr=False)
+    access: Access = field(repr=False)
     declaration: Declaration
     definition: PartitionsDefinition[str] | None = None
     keys: tuple[str, ...] = ()
     written: frozenset[str] = frozenset()
+
+    @property
+    def storage_options(self) -> Mapping[str, str]:
+        """What delta-rs needs to reach the table."""
+        return self.access.options
 
 
 def read_options(metadata: Mapping[str, Any]) -> ReadOptions:
@@ -113,7 +120,7 @@ def source_of_input(context: InputContext, lake: Connector) -> Source:
     source = Source(
         asset=context.asset_key,
         uri=lake.table_uri(*context.asset_key.path),
-        storage_options=lake.storage_options(),
+        access=Access(lake),
         declaration=read_declaration((upstream.definition_metadata if upstream else None) or {}),
     )
     if not context.has_asset_partitions:
@@ -136,9 +143,24 @@ def source_of_key(asset: AssetKey | AssetsDefinition | str, lake: Connector) -> 
     return Source(
         asset=key,
         uri=lake.table_uri(*key.path),
-        storage_options=lake.storage_options(),
+        access=Access(lake),
         declaration=declared,
     )
+
+
+def load_source(source: Source, options: ReadOptions, wanted: Any, log: Logger) -> Any:
+    """Read an upstream table as the frame that an annotation names: once more where a secret has changed meanwhile.
+
+    Args:
+        source: The table, and which partitions of it.
+        options: What the input asks for.
+        wanted: The annotation.
+        log: Where it is said how many of the partitions there are.
+
+    Raises:
+        FuseError: As `read_source` and `from_polars`.
+    """
+    return source.access.ask(lambda _: from_polars(_read(source, options, log), wanted), place=source.uri)
 
 
 def read_source(source: Source, options: ReadOptions, log: Logger) -> pl.LazyFrame:
@@ -158,6 +180,10 @@ def read_source(source: Source, options: ReadOptions, log: Logger) -> pl.LazyFra
         ConfigError: The options do not fit the table.
         PartitionNotFoundError: The one partition asked for was never written.
     """
+    return source.access.ask(lambda _: _read(source, options, log), place=source.uri)
+
+
+def _read(source: Source, options: ReadOptions, log: Logger) -> pl.LazyFrame:
     if options.as_of is not None:
         frame = _moment_of_history(source, options.as_of, options.unknown_member)
     else:

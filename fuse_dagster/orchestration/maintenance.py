@@ -11,6 +11,7 @@ from pydantic import Field
 from fuse_dagster.connectors.base import Connector
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError
 from fuse_dagster.core.naming import listing
+from fuse_dagster.orchestration.access import Access
 from fuse_dagster.orchestration.declarations import Declaration, raise_together, read_declaration
 from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
 from fuse_dagster.orchestration.metadata import URI
@@ -139,14 +140,17 @@ def _maintained(
 ) -> MaintenanceReport | None:
     """What was done for a table; None where there is none."""
     try:
-        return maintain(
-            uri,
-            cluster_by=cluster_by,
-            rows_per_file=config.rows_per_file,
-            retention_hours=config.retention_hours,
-            remove=config.vacuum,
-            dry_run=config.dry_run,
-            storage_options=lake.storage_options() or None,
+        return Access(lake).ask(
+            lambda options: maintain(
+                uri,
+                cluster_by=cluster_by,
+                rows_per_file=config.rows_per_file,
+                retention_hours=config.retention_hours,
+                remove=config.vacuum,
+                dry_run=config.dry_run,
+                storage_options=options or None,
+            ),
+            place=uri,
         )
     except TableNotFoundError:
         return None

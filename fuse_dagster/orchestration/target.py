@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.orchestration.access import Access
 from fuse_dagster.orchestration.declarations import Declaration, read_declaration
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Target:
     Attributes:
         asset: The asset.
         uri: Where its table lies.
-        storage_options: What delta-rs needs to reach it.
+        access: What delta-rs needs to reach it.
         declaration: What the asset's metadata says about the table.
         definition: Its partitioning, if it has one.
         keys: The partitions being written, sorted; empty without partitioning.
@@ -41,13 +42,18 @@ class Target:
 
     asset: AssetKey
     uri: str
-    storage_options: Mapping[str, str] = field(repr=False)
+    access: Access = field(repr=False)
     declaration: Declaration
     definition: PartitionsDefinition[str] | None
     keys: tuple[str, ...]
     run_created: datetime
     root_run: str
     spark: Any = None
+
+    @property
+    def storage_options(self) -> Mapping[str, str]:
+        """What delta-rs needs to reach the table."""
+        return self.access.options
 
 
 def target_of_output(context: OutputContext, lake: Connector, spark: Any = None) -> Target:
@@ -69,7 +75,7 @@ def target_of_output(context: OutputContext, lake: Connector, spark: Any = None)
     return Target(
         asset=context.asset_key,
         uri=lake.table_uri(*context.asset_key.path),
-        storage_options=lake.storage_options(),
+        access=Access(lake),
         declaration=read_declaration(context.definition_metadata),
         definition=context.asset_partitions_def if partitioned else None,
         keys=tuple(sorted(context.asset_partition_keys)) if partitioned else (),
@@ -103,7 +109,7 @@ def target_of_asset(
     return Target(
         asset=key,
         uri=lake.table_uri(*key.path),
-        storage_options=lake.storage_options(),
+        access=Access(lake),
         declaration=read_declaration(context.assets_def.metadata_by_key.get(key, {})),
         definition=definition,
         keys=tuple(sorted(context.partition_keys)) if definition is not None else (),

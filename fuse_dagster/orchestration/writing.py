@@ -22,6 +22,7 @@ from fuse_dagster.orchestration.effective import effective_at, needs_time
 from fuse_dagster.orchestration.partitions import dimensions, physical_columns, slice_of
 from fuse_dagster.orchestration.rejecting import batch_name, put_aside
 from fuse_dagster.tables import Append, Overwrite, WriteMode, WriteResult, write
+from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.samples import masking
 
 if TYPE_CHECKING:
@@ -93,8 +94,12 @@ def refuse_nested(target: Target, lake: Connector) -> None:
 
     Raises:
         ConfigError: A prefix of the asset's key is a table, or its key is a prefix of one.
+        StoreError, StoreUnavailableError: The store refuses, or can't be reached.
     """
-    options = dict(target.storage_options) or None
+    target.access.ask(lambda options: _refuse_nested(target, lake, dict(options) or None), place=target.uri)
+
+
+def _refuse_nested(target: Target, lake: Connector, options: dict[str, str] | None) -> None:
     path = lake.table_path(*target.asset.path)
     for length in range(1, len(path)):
         outer = lake.uri(*path[:length])
@@ -132,14 +137,22 @@ def write_one(target: Target, frame: object, mode: WriteMode, *, batch: str | No
         mode: How it becomes the table.
         batch: What the batch is called; by default after the partitions being written, or the root run.
     """
-    return write(
-        target.uri,
-        frame,
-        mode,
-        storage_options=target.storage_options or None,
-        on_rejected=lambda rows: put_aside(target, rows, batch or batch_name(target)),
-        spark=target.spark,
-    )
+
+    def attempt(options: Mapping[str, str]) -> WriteResult:
+        return write(
+            target.uri,
+            frame,
+            mode,
+            storage_options=options or None,
+            on_rejected=lambda rows: put_aside(target, rows, batch or batch_name(target)),
+            spark=target.spark,
+        )
+
+    if target.spark is not None:  # its session was told the secrets when it started
+        return attempt(target.storage_options)
+    # A reader can be read once, so it becomes a frame before a first try could be refused.
+    frame = frame if isinstance(frame, pl.DataFrame) else to_batch(frame)
+    return target.access.ask(attempt, place=target.uri)
 
 
 def partition_slice(target: Target, schema: Mapping[str, pl.DataType]) -> Slice | None:

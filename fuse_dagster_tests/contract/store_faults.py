@@ -6,30 +6,35 @@ import os
 import re
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from fuse_dagster import DeltaIOManager
+from fuse_dagster import DeltaIOManager, DeltaTables, secrets
 from fuse_dagster.connectors.object_store import ObjectStore
-from fuse_dagster.core.errors import OutcomeUnknownError, StoreUnavailableError
+from fuse_dagster.core.errors import CredentialsError, OutcomeUnknownError, StoreUnavailableError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.secrets import secret_fields
 from fuse_dagster.tables import Append, History, Overwrite, Upsert, WriteMode, write
 from fuse_dagster_tests.servers.faults import COMMIT, Fault, Kind
 from fuse_dagster_tests.servers.proxy import FaultyProxy
+from fuse_dagster_tests.tables.faults.feeds import FEEDS
 from fuse_dagster_tests.tables.faults.kills import check_kills
 from fuse_dagster_tests.tables.faults.places import Place, check_whole
+from fuse_dagster_tests.tables.faults.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from fuse_dagster_tests.servers.vault import VaultServer
 
 PASSING = {
     "latency": Fault("late", times=3, seconds=0.3),
@@ -107,7 +112,12 @@ def check_batches(name: str, place: Place, count: int) -> None:
 
 
 class StoreFaultsContract:
-    """For object stores whose `other(**fields)` makes a connector to the same one with some fields changed."""
+    """For object stores whose `other(**fields)` makes a connector to the same one with some fields changed.
+
+    `wrong_credentials` are the fields to change for the store to refuse.
+    """
+
+    wrong_credentials: ClassVar[Mapping[str, str]]
 
     @pytest.fixture
     def proxy(self, connector: ObjectStore, proxy_before: Callable[[int], FaultyProxy]) -> Iterator[FaultyProxy]:
@@ -312,6 +322,51 @@ class StoreFaultsContract:
         place = Place(connector.uri("rows"), connector.storage_options())
         assert place.version() == 1
         assert place.rows().height == 2 * batch(0).height
+
+    @pytest.mark.slow
+    def test_six_writers_of_one_history_lose_nothing(self, connector: ObjectStore) -> None:
+        place, feed = Place(connector.uri("shared"), connector.storage_options()), FEEDS["snapshots"]
+        shares = [list(range(first, 18, 6)) for first in range(6)]
+        with ExitStack() as stack:
+            workers = [stack.enter_context(Worker()) for _ in shares]
+            for worker, numbers in zip(workers, shares, strict=True):
+                worker.order(place, feed.name, numbers)
+            assert [worker.finish() for worker in workers] == shares
+        assert feed.found(place.rows()) == feed.expected(range(18))
+        assert place.version() == 17, "every batch is one commit"
+
+    def test_tables_ask_once_more_with_a_secret_that_was_rotated(
+        self, connector: ObjectStore, other: Callable[..., ObjectStore], vault: VaultServer
+    ) -> None:
+        (field, wrong), *_ = self.wrong_credentials.items()
+        path = connector.uri("a").rpartition("/")[0].rpartition("/")[2]
+        reference = f"vault://secret/{path}#key"
+        lake = other(**{field: reference})
+
+        def rotate() -> None:
+            """Let this process hold a value that the store refuses, while the vault has the one that is good."""
+            vault.put(path, key=wrong)
+            secrets.forget(reference)
+            assert secrets.resolve(reference) == wrong
+            vault.put(path, key=getattr(connector, field))
+
+        @dg.asset
+        def stations() -> pl.DataFrame:
+            return pl.DataFrame({"station": ["north", "south"]})
+
+        def materialize() -> bool:
+            return dg.materialize([stations], resources={"io_manager": DeltaIOManager(lake=lake)}).success
+
+        vault.put(path, key=wrong)
+        with pytest.raises(CredentialsError):
+            materialize()
+        for _ in range(2):
+            rotate()
+            assert materialize()
+        rotate()
+        assert DeltaTables(lake=lake).read("stations").collect().height == 2
+        found = scan(connector.uri("stations"), storage_options=connector.storage_options()).collect()
+        assert found.height == 2
 
 
 def secret_fields_of(connector: ObjectStore) -> list[str]:
