@@ -12,6 +12,7 @@ from fuse_dagster.connectors.base import CanList, CanRead
 from fuse_dagster.core.errors import ConfigError, SchemaError, TableNotFoundError
 from fuse_dagster.engines.local.files import FileOptions, Format, scan_files
 from fuse_dagster.engines.local.reading import choose
+from fuse_dagster.orchestration.access import Access
 from fuse_dagster.orchestration.declarations import read_declaration
 from fuse_dagster.orchestration.file_metadata import COLUMN_TYPES
 from fuse_dagster.orchestration.file_names import file_path
@@ -70,7 +71,7 @@ def asked_of_files(context: InputContext, lake: Connector, options: FileOptions,
     source = Source(
         asset=context.asset_key,
         uri=lake.uri(*context.asset_key.path),
-        storage_options=lake.storage_options(),
+        access=Access(lake),
         declaration=read_declaration((upstream.definition_metadata if upstream else None) or {}),
         definition=context.asset_partitions_def if partitioned else None,
         keys=tuple(sorted(context.asset_partition_keys)) if partitioned else (),

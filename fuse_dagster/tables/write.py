@@ -14,6 +14,7 @@ import polars as pl
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.core.store_failures import store_errors
+from fuse_dagster.engines.local.addresses import normal_uri
 from fuse_dagster.tables.append import append
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.commit import Committed, LostRaceError, attempts, refuse_history
@@ -24,7 +25,7 @@ from fuse_dagster.tables.samples import masking
 from fuse_dagster.tables.sifting import OnRejected, Sifted, sift
 from fuse_dagster.tables.tally import Tally
 from fuse_dagster.tables.upsert import upsert
-from fuse_dagster.tables.view import TableView, normal_uri, open_view
+from fuse_dagster.tables.view import TableView, open_view
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
