@@ -101,8 +101,8 @@ def scan_opened(table: DeltaTable, storage_options: Mapping[str, str] | None) ->
 
 
 def _has_quoted_files(table: DeltaTable) -> bool:
-    """Whether a file lies elsewhere than delta-rs says: Spark names folders of partitions `day=a b`, unquoted."""
-    if not table.metadata().partition_columns:
+    """Whether an object lies elsewhere than delta-rs says: Spark names those of partitions `day=a b/...`, unquoted."""
+    if table.table_uri.startswith("file:") or "://" not in table.table_uri or not table.metadata().partition_columns:
         return False
     root = f"{table.table_uri.rstrip('/')}/"
     given = {uri.removeprefix(root) for uri in table.file_uris() if "%" in uri}
