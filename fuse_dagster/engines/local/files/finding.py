@@ -47,7 +47,10 @@ def guess(address: str, storage_options: Mapping[str, str]) -> Format:
     try:
         open_table(uri, storage_options=storage_options)
     except TableNotFoundError as error:
-        msg = f"There is no Delta table at `{uri}`, and its name tells no other format. Say it by `--format`."
+        msg = (
+            f"There is no Delta table at `{uri}`, and its name tells no format of files. Correct the name (`fuse "
+            "tables list` shows the tables below a folder), or say the format (`--format csv`)."
+        )
         raise TableNotFoundError(msg) from error
     return Format.DELTA
 
