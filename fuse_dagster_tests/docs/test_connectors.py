@@ -58,10 +58,10 @@ def test_the_profiles_of_a_page_load(name: str, tmp_path: Path) -> None:
     assert texts
     for text in texts:
         (tmp_path / "fuse.yaml").write_text(text, encoding="utf-8")
-        (chosen,) = yaml.safe_load(text)["profiles"]
-        profile = load_profile(chosen, start=tmp_path)
-        assert {connection.type for connection in profile.connections.values()} == {name}
-        assert not profile.warnings
+        for chosen in yaml.safe_load(text)["profiles"]:
+            profile = load_profile(chosen, start=tmp_path)
+            assert {connection.type for connection in profile.connections.values()} == {name}
+            assert not profile.warnings
 
 
 def test_the_overview_leads_to_every_page() -> None:
