@@ -10,13 +10,14 @@ import polars as pl
 
 from fuse_dagster.connectors.base import CanList, CanRead
 from fuse_dagster.core.errors import ConfigError, SchemaError, TableNotFoundError
-from fuse_dagster.engines.local.files import FileOptions, Format, scan_files
+from fuse_dagster.engines.local.addresses import is_of_spark
+from fuse_dagster.engines.local.files import FileOptions, Format
 from fuse_dagster.engines.local.reading import choose
 from fuse_dagster.orchestration.access import Access
 from fuse_dagster.orchestration.declarations import read_declaration
 from fuse_dagster.orchestration.file_metadata import COLUMN_TYPES
 from fuse_dagster.orchestration.file_names import file_path
-from fuse_dagster.orchestration.files import opener_of
+from fuse_dagster.orchestration.files import opener_of, scan_file
 from fuse_dagster.orchestration.loading import ReadOptions, Source, refuse_unwritten
 
 if TYPE_CHECKING:
@@ -110,36 +111,42 @@ def read_asset_files_with_spark(session: Any, asked: Asked) -> Any:
         SchemaError: The files of several partitions have different columns.
         ConfigError: An unknown column.
     """
-    from fuse_dagster.engines.spark.files import scan_files as scan_with_spark
+    from fuse_dagster.engines.spark.frames import to_spark
     from fuse_dagster.engines.spark.names import quoted
 
     paths, is_empty = _paths(asked)
-    schema = _as_one(asked, {path: _scanned(asked, path) for path in paths}).collect_schema()
+    frames = {path: _scanned(asked, path) for path in paths}
+    schema = _as_one(asked, frames).collect_schema()
     names = choose(pl.LazyFrame(schema=schema), asked.columns, of=f"`{asked.name}`").collect_schema().names()
     whole = None
-    for path in paths:
-        frame = scan_with_spark(
-            session,
-            asked.lake.uri(*path.split("/")),
-            asked.options.format,
-            options=asked.options,
-            types=schema,
-            storage_options=asked.source.storage_options,
-            opener=opener_of(asked.lake),
-        ).select(*map(quoted, names))
+    for path, scanned in frames.items():
+        fetched = is_of_spark(asked.lake.uri(*path.split("/")))
+        frame = (
+            to_spark(session, scanned.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
+            if fetched
+            else _by_spark(session, asked, path, schema)
+        )
+        frame = frame.select(*map(quoted, names))
         whole = frame if whole is None else whole.unionAll(frame)
     return whole.filter("false") if is_empty and whole is not None else whole
 
 
-def _scanned(asked: Asked, path: str) -> pl.LazyFrame:
+def _by_spark(session: Any, asked: Asked, path: str, schema: Mapping[str, Any]) -> Any:
+    from fuse_dagster.engines.spark.files import scan_files
+
     return scan_files(
+        session,
         asked.lake.uri(*path.split("/")),
         asked.options.format,
         options=asked.options,
-        types=asked.types,
+        types=schema,
         storage_options=asked.source.storage_options,
         opener=opener_of(asked.lake),
     )
+
+
+def _scanned(asked: Asked, path: str) -> pl.LazyFrame:
+    return scan_file(asked.lake, path, asked.options, types=asked.types, storage_options=asked.source.storage_options)
 
 
 def _paths(asked: Asked) -> tuple[list[str], bool]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import polars as pl
 
 from fuse_dagster.connectors.base import CanRead, CanWrite, Connector
-from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.connectors.parts import PART
+from fuse_dagster.core.errors import ConfigError, FuseError, NotThereError
 from fuse_dagster.core.naming import listing
+from fuse_dagster.engines.local.addresses import is_of_spark
 from fuse_dagster.engines.local.files import FileOptions, Format, file_options, options_for, scan_files, write_rows
 from fuse_dagster.engines.local.files.layouts import ENDINGS, PACKED, format_by_ending
+from fuse_dagster.engines.local.files.reading import reading
 from fuse_dagster.engines.local.reading import choose
 
 
@@ -127,16 +133,76 @@ def read_file(
         >>> from fuse_dagster import Local, read_file
         >>> read_file(Local(root="lake"), "out/a.csv").collect()  # doctest: +SKIP
     """
-    uri, chosen = lake.uri(*path.split("/")), _chosen(path, layout, options)
-    frame = scan_files(
+    frame = scan_file(lake, path, _chosen(path, layout, options), types=types, storage_options=lake.storage_options())
+    return choose(frame, columns, of=f"`{lake.uri(*path.split('/'))}`")
+
+
+def scan_file(
+    lake: Connector,
+    path: str,
+    options: FileOptions,
+    *,
+    types: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> pl.LazyFrame:
+    """Read a file, or all files of a folder, as far as the connector and the format let it be lazy.
+
+    Args:
+        lake: Where it lies.
+        path: Name below the root, with `/` between its parts.
+        options: The format, and its options.
+        types: Column -> type, as polars or as text, for formats that hold none.
+        storage_options: Of the connector.
+
+    Returns:
+        The rows. Of a store that polars can't open (files of a Databricks workspace), a file is fetched and read whole.
+
+    Raises:
+        FuseError: As `read_file`.
+    """
+    uri = lake.uri(*path.split("/"))
+    if is_of_spark(uri):
+        with fetched(lake, path) as copy, reading(str(copy), options.format):
+            return scan_files(str(copy), options.format, options=options, types=types).collect().lazy()
+    return scan_files(
         uri,
-        chosen.format,
-        options=chosen,
+        options.format,
+        options=options,
         types=types,
-        storage_options=lake.storage_options(),
+        storage_options=storage_options,
         opener=opener_of(lake),
     )
-    return choose(frame, columns, of=f"`{uri}`")
+
+
+@contextmanager
+def fetched(lake: Connector, path: str) -> Iterator[Path]:
+    """A copy of a file on this machine's disk, for readers that can't open its store.
+
+    Args:
+        lake: Where the file lies.
+        path: Name below the root, with `/` between its parts.
+
+    Yields:
+        The copy, which goes at the end. Errors name the file where it lies.
+
+    Raises:
+        NotThereError: There is no such file.
+        ConfigError: The connector reads no files.
+    """
+    uri = lake.uri(*path.split("/"))
+    if not isinstance(lake, CanRead):
+        raise ConfigError(f"A `{lake.type}` connector reads no files. Take one that does: `fuse connectors list`.")
+    with tempfile.TemporaryDirectory(prefix="fuse_") as folder:
+        copy = Path(folder) / path.rsplit("/", 1)[-1]
+        try:
+            with lake.open(path) as source, copy.open("wb") as file:
+                shutil.copyfileobj(source, file, PART)
+        except FileNotFoundError as error:
+            raise NotThereError(f"There is nothing at `{uri}`. Correct the path.") from error
+        try:
+            yield copy
+        except FuseError as error:
+            raise type(error)(str(error).replace(str(copy), uri)) from None
 
 
 def opener_of(lake: Connector) -> Callable[[str], BinaryIO] | None:

@@ -13,7 +13,7 @@ from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
 from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
 from fuse_dagster.testing.object_stores import StoreContract
-from fuse_dagster_tests.contract.files import FilesContract
+from fuse_dagster_tests.contract.files import ShownFilesContract
 from fuse_dagster_tests.contract.store_faults import StoreFaultsContract
 from fuse_dagster_tests.servers.azurite import ACCOUNT, CONTAINER, KEY, sas_token
 
@@ -42,7 +42,7 @@ def connector(other: Callable[..., ADLS]) -> ADLS:
     return other()
 
 
-class TestADLS(ConnectorContract, ListContract, ReadContract, StoreContract, FilesContract, StoreFaultsContract):
+class TestADLS(ConnectorContract, ListContract, ReadContract, StoreContract, ShownFilesContract, StoreFaultsContract):
     wrong_credentials: ClassVar = {"account_key": base64.b64encode(b"somebody else's key").decode()}
     missing_container: ClassVar = {"container": "no-such-container"}
 

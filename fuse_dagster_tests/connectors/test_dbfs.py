@@ -15,6 +15,7 @@ from fuse_dagster.testing.connectors import (
     content,
 )
 from fuse_dagster_tests.contract.databricks import DatabricksContract, MountedContract
+from fuse_dagster_tests.contract.files import ShownFilesContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fuse_dagster_tests.servers.databricks import Workspace
 
 
-class TestDBFS(ConnectorContract, ListContract, ReadContract, WriteContract):
+class TestDBFS(ConnectorContract, ListContract, ReadContract, WriteContract, ShownFilesContract):
     """In a folder that stands for the workspace: tables lie there, too."""
 
     @pytest.fixture

@@ -18,7 +18,7 @@ from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
 from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
 from fuse_dagster.testing.object_stores import StoreContract
-from fuse_dagster_tests.contract.files import FilesContract
+from fuse_dagster_tests.contract.files import ShownFilesContract
 from fuse_dagster_tests.servers.azurite import CONTAINER, ONELAKE, sas_token
 from fuse_dagster_tests.servers.entra import CLIENT, SECRET, TENANT, entra_server
 
@@ -50,7 +50,7 @@ def connector(other: Callable[..., OneLake]) -> OneLake:
     return other()
 
 
-class TestOneLake(ConnectorContract, ListContract, ReadContract, StoreContract, FilesContract):
+class TestOneLake(ConnectorContract, ListContract, ReadContract, StoreContract, ShownFilesContract):
     wrong_credentials: ClassVar = {"sas_token": sas_token(account=ONELAKE)[:-8] + "AAAA%3D"}
     missing_container: ClassVar = {"workspace": "no-such-workspace"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +13,10 @@ from typing import Any, ClassVar
 import dagster as dg
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
-from fuse_dagster import DeltaIOManager
+from fuse_dagster import DeltaIOManager, write_file
+from fuse_dagster.app.cli.program import app
 from fuse_dagster.connectors import databricks
 from fuse_dagster.connectors.databricks import DatabricksFiles
 from fuse_dagster.core.errors import ConfigError, FuseError, StoreError, StoreUnavailableError
@@ -21,10 +24,11 @@ from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, Upsert, write
 from fuse_dagster.testing.connectors import ListContract, ReadContract, WriteContract, content
 from fuse_dagster.testing.object_stores import LONGEST, BigFileContract
+from fuse_dagster_tests.contract.files import FilesContract
 from fuse_dagster_tests.servers.databricks import CLIENT, SECRET, TOKEN, Workspace, workspace
 
 
-class DatabricksContract(ListContract, ReadContract, BigFileContract):
+class DatabricksContract(ListContract, ReadContract, BigFileContract, FilesContract):
     """Inherit it, and give `kind` and the fields that say the place.
 
     Attributes:
@@ -64,6 +68,20 @@ class DatabricksContract(ListContract, ReadContract, BigFileContract):
             place.write_bytes(data)
 
         return write
+
+    def test_fuse_read_shows_a_file(
+        self, connector: DatabricksFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_file(connector, "in/rows.csv", pl.DataFrame({"n": [1, 2]}))
+        monkeypatch.setenv("WORKSPACE_TOKEN", TOKEN)
+        fields = connector.model_dump() | {"token": "env://WORKSPACE_TOKEN"}
+        (tmp_path / "fuse.yaml").write_text(json.dumps({"profiles": {"dev": {"connections": {"landing": fields}}}}))
+        monkeypatch.chdir(tmp_path)
+        shown = CliRunner().invoke(app, ["read", "landing", "in/rows.csv", "--where", "n > 1", "--json"])
+        assert json.loads(shown.stdout)["result"]["rows"] == [{"n": 2}], shown.stdout
+        assert json.loads(shown.stdout)["result"]["uri"] == connector.uri("in", "rows.csv")
+        absent = CliRunner().invoke(app, ["read", "landing", "in/absent.csv", "--json"])
+        assert "There is nothing at `dbfs:" in json.loads(absent.stdout)["error"]["message"]
 
     def test_each_login_comes_in(
         self, other: Callable[..., Any], fake: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -76,9 +76,6 @@ class FilesContract:
         read = read_file(connector, path, types=ROWS.schema).collect()
         assert read.equals(ROWS)
         assert str(read["number"].to_list()) == str(ROWS["number"].to_list())
-        shown = preview(written.uri, Wanted(limit=2), storage_options=connector.storage_options())
-        assert (shown.format, shown.rows.columns, shown.rows.height) == (layout, ROWS.columns, 2)
-        assert shown.rows["text"].to_list() == ["", "007"]
 
     def test_what_is_there_is_replaced_whole_or_stays(self, connector: Connector) -> None:
         write_file(connector, "files/a.csv", ROWS)
@@ -135,3 +132,14 @@ class FilesContract:
             assert found.height == 20_000
             (number,) = found["n"].unique()
             assert number in {known, known + 1}, "the last one that was said to be written, or the one after it"
+
+
+class ShownFilesContract(FilesContract):
+    """Inherit it where a file is opened by its address, without the connector."""
+
+    @pytest.mark.parametrize("layout", FORMATS)
+    def test_a_file_of_every_format_is_shown(self, connector: Connector, layout: str) -> None:
+        written = write_file(connector, f"files/a b=ä{file_options(layout).ending}", ROWS)
+        shown = preview(written.uri, Wanted(limit=2), storage_options=connector.storage_options())
+        assert (shown.format, shown.rows.columns, shown.rows.height) == (layout, ROWS.columns, 2)
+        assert shown.rows["text"].to_list() == ["", "007"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fuse_dagster.app.cli.frame import call_of
+
+if TYPE_CHECKING:
+    from fuse_dagster.connectors import Connector
 
 Table = Annotated[
     str, typer.Argument(metavar="TABLE", help="Path or URI of a Delta table; with --connection its name below that.")
@@ -25,10 +28,14 @@ class Place:
     Attributes:
         uri: Path or URI.
         options: What delta-rs needs to reach the store; the variables of its own that it reads come on top.
+        lake: The connector that it is below, if it is below one.
+        name: Its name there.
     """
 
     uri: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    lake: Connector | None = None
+    name: str = ""
 
     def __str__(self) -> str:
         """The address alone."""
@@ -55,4 +62,4 @@ def place(context: typer.Context, address: str, *, connection: str | None = None
     connector = connection_of(name)
     parts = [part for part in address.split("/") if part not in {"", "."}]
     uri = connector.uri(*parts) if parts else connector.uri("_").rpartition("/")[0]
-    return Place(uri, connector.storage_options())
+    return Place(uri, connector.storage_options(), connector, "/".join(parts))

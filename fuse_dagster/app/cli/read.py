@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,7 +63,9 @@ def read(
 ) -> None:
     """Show the first rows of a Delta table, or of Parquet, CSV, JSON, Excel or Avro files, with columns and types."""
     from fuse_dagster.app.previewing import Wanted, preview
+    from fuse_dagster.engines.local.addresses import is_of_spark
     from fuse_dagster.engines.local.files import Format
+    from fuse_dagster.orchestration.files import fetched
 
     wanted = Wanted(
         columns=None if columns is None else [name.strip() for name in columns.split(",")],
@@ -80,7 +83,11 @@ def read(
     where_it_is = place(context, address[-1], connection=address[0] if len(address) > 1 else None)
     chosen = None if layout is None else Format(layout.value)
     with ended_at_once():
-        found = preview(where_it_is.uri, wanted, storage_options=where_it_is.options, layout=chosen)
+        if where_it_is.lake is not None and is_of_spark(where_it_is.uri):  # what only its connector opens here
+            with fetched(where_it_is.lake, where_it_is.name) as copy:
+                found = replace(preview(str(copy), wanted, storage_options={}, layout=chosen), uri=where_it_is.uri)
+        else:
+            found = preview(where_it_is.uri, wanted, storage_options=where_it_is.options, layout=chosen)
     result = {
         "uri": found.uri,
         "format": found.format,

@@ -16,6 +16,11 @@ _UNITS = {"ms": 1, "s": 1_000, "sec": 1_000, "m": 60_000, "min": 60_000, "h": 3_
 _TIME = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})")
 
 
+def is_of_spark(address: str | Path) -> bool:
+    """Whether an address is one that only Spark opens, as `dbfs:/a`."""
+    return _OF_SPARK.match(str(address)) is not None
+
+
 def refuse_addresses_of_spark(table: str | Path) -> None:
     """Refuse `dbfs:/...` and its like, which delta-rs takes for the name of a local folder, and would make it.
 
