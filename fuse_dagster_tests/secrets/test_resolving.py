@@ -261,9 +261,9 @@ class Cabinet(Connector):
 
 
 def test_the_repr_of_a_connector_hides_values_and_shows_references() -> None:
-    assert repr(Cabinet(key="swordfish")) == "Cabinet(type='cabinet', key='***')"
-    assert str(Cabinet(key="env://TAPE_KEY")) == "type='cabinet' key='env://TAPE_KEY'"
-    assert repr(Cabinet(key=EnvVar("TAPE_KEY"))) == "Cabinet(type='cabinet', key='env://TAPE_KEY')"
+    assert repr(Cabinet(key="swordfish")) == "Cabinet(type='cabinet', schema_folder='', key='***')"
+    assert str(Cabinet(key="env://TAPE_KEY")) == "type='cabinet' schema_folder='' key='env://TAPE_KEY'"
+    assert repr(Cabinet(key=EnvVar("TAPE_KEY"))) == "Cabinet(type='cabinet', schema_folder='', key='env://TAPE_KEY')"
 
 
 def test_masking_shows_references_and_hides_the_rest() -> None:
