@@ -21,6 +21,8 @@ pytest.register_assert_rewrite("fuse_dagster.testing.connectors", "fuse_dagster.
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 # A test that needs an instance makes its own; none may find the one of whoever runs the tests.
 os.environ.pop("DAGSTER_HOME", None)
+# Nor may what is printed depend on a terminal, whose width workers of pytest are told.
+os.environ.pop("COLUMNS", None)
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
 

@@ -32,8 +32,8 @@ def other(s3: S3Server) -> Callable[..., S3]:
         "bucket": "lake",
         "prefix": uuid.uuid4().hex,
         "region": "us-east-1",
-        "access_key_id": "anyone",
-        "secret_access_key": "anything",
+        "access_key_id": "lake-key-id",
+        "secret_access_key": "lake-signing-key",
         "endpoint": f"http://127.0.0.1:{s3.port}",
         "allow_http": True,
     }
@@ -54,8 +54,8 @@ class TestS3(ConnectorContract, ListContract, ReadContract, StoreContract, Shown
         client = boto3.client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{s3.port}",
-            aws_access_key_id="anyone",
-            aws_secret_access_key="anything",
+            aws_access_key_id="lake-key-id",
+            aws_secret_access_key="lake-signing-key",
             region_name="us-east-1",
         )
 
@@ -97,14 +97,16 @@ def test_a_profile_gives_keys_and_region(
     connector: S3, other: Callable[..., S3], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = tmp_path / "credentials"
-    files.write_text("[team]\naws_access_key_id = anyone\naws_secret_access_key = anything\nregion = eu-west-3\n")
+    files.write_text(
+        "[team]\naws_access_key_id = lake-key-id\naws_secret_access_key = lake-signing-key\nregion = eu-west-3\n"
+    )
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(files))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     by_profile = other(profile="team", access_key_id="", secret_access_key="", region="")
     by_profile.write("a", b"1")
     assert content(connector, "a") == b"1"
     assert by_profile.storage_options()["aws_region"] == "eu-west-3"
-    assert by_profile.storage_options()["aws_secret_access_key"] == "anything"
+    assert by_profile.storage_options()["aws_secret_access_key"] == "lake-signing-key"
     with pytest.raises(ConfigError, match="no AWS profile `tem`"):
         other(profile="tem", access_key_id="", secret_access_key="").storage_options()
 

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.spark
 
 def bucket(name: str, port: int, **fields: Any) -> S3:
     """A bucket of the server, which only the key of its name opens."""
-    key, secret = ("anyone", "anything") if name == "lake" else (name, f"{name}-secret")
+    key, secret = ("lake-key-id", "lake-signing-key") if name == "lake" else (name, f"{name}-secret")
     given = {"access_key_id": key, "secret_access_key": secret, "region": "us-east-1", "allow_http": True}
     return S3(**{"bucket": name, "endpoint": f"http://127.0.0.1:{port}", **given, **fields})
 

@@ -52,7 +52,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(installed: Path, s3: S3Server, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a module in a process that has the package, in a folder with a profile."""
     (tmp_path / "fuse.yaml").write_text(PROFILE.format(folder=tmp_path, port=s3.port))
-    (tmp_path / "netrc").write_text("machine s3.internal login anyone password anything\n")
+    (tmp_path / "netrc").write_text("machine s3.internal login lake-key-id password lake-signing-key\n")
     path = os.pathsep.join([str(installed), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": path, "SEAWEEDFS_ENDPOINT": f"http://127.0.0.1:{s3.port}"}
 

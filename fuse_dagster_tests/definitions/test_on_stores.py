@@ -25,8 +25,8 @@ def s3_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
         monkeypatch.setenv("FUSE_DEMO_BUCKET", "lake")
         monkeypatch.setenv("FUSE_DEMO_ENDPOINT", f"http://127.0.0.1:{server.port}")
         monkeypatch.setenv("FUSE_DEMO_ALLOW_HTTP", "true")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anyone")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lake-key-id")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "lake-signing-key")
         yield "s3"
 
 

@@ -37,7 +37,7 @@ class Logins:
 
     address: str = ""
     role: str = "arn:aws:iam::123456789012:role/lake"
-    keys: tuple[str, str, str] = ("anyone", "anything", "")
+    keys: tuple[str, str, str] = ("lake-key-id", "lake-signing-key", "")
     token: str = "token-of-the-machine"
     asked: list[dict[str, list[str]]] = field(default_factory=list)
 

@@ -19,8 +19,8 @@ _BUCKET = "lake"
 _READ_AND_WRITE = ["Read", "Write", "List", "Tagging"]
 # For who may administer every bucket, the server makes those that are missing.
 _USER = {
-    "name": "anyone",
-    "credentials": [{"accessKey": "anyone", "secretKey": "anything"}],
+    "name": "lake-key-id",
+    "credentials": [{"accessKey": "lake-key-id", "secretKey": "lake-signing-key"}],
     "actions": [*_READ_AND_WRITE, f"Admin:{_BUCKET}"],
 }
 
@@ -43,8 +43,8 @@ class S3Server:
         """What delta-rs and polars need to reach it, or a proxy before it."""
         return {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port or self.port}",
-            "AWS_ACCESS_KEY_ID": "anyone",
-            "AWS_SECRET_ACCESS_KEY": "anything",
+            "AWS_ACCESS_KEY_ID": "lake-key-id",
+            "AWS_SECRET_ACCESS_KEY": "lake-signing-key",
             "AWS_REGION": "us-east-1",
             "AWS_ALLOW_HTTP": "true",
             "aws_conditional_put": "etag",

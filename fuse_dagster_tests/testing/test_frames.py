@@ -104,7 +104,7 @@ def test_types_can_be_left_aside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "why"), [("K", r"`keys` names `K`, which is no column. Valid: `k`"), ("v", "of type Float64")]
+    ("key", "why"), [("K", r"`keys` names `K`, which is no column. Did you mean `k`"), ("v", "of type Float64")]
 )
 def test_a_key_that_cannot_be_one_is_refused(key: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):

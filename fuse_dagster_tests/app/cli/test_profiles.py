@@ -64,8 +64,8 @@ def _project(folder: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> Path:
     (folder / "fuse.yaml").write_text(PROFILES.format(root=folder, port=port), encoding="utf-8")
     monkeypatch.chdir(folder)
     monkeypatch.delenv("FUSE_PROFILE", raising=False)
-    monkeypatch.setenv("LAKE_KEY", "anyone")
-    monkeypatch.setenv("LAKE_SECRET", "anything")
+    monkeypatch.setenv("LAKE_KEY", "lake-key-id")
+    monkeypatch.setenv("LAKE_SECRET", "lake-signing-key")
     for profile in ("dev", "staging"):
         write(folder / profile / "silver" / "airports", pl.DataFrame({"from": [profile]}), Append())
     return folder

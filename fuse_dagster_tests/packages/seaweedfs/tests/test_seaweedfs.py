@@ -17,7 +17,7 @@ from fuse_dagster.testing.connectors import ConnectorContract, ListContract, Rea
 from fuse_dagster.testing.object_stores import StoreContract
 
 ENDPOINT = os.environ["SEAWEEDFS_ENDPOINT"]
-KEYS = {"access_key": "anyone", "secret_key": "anything"}
+KEYS = {"access_key": "lake-key-id", "secret_key": "lake-signing-key"}
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_what_is_missing_is_said_at_once() -> None:
 
 def test_a_netrc_file_opens_the_bucket(other: Callable[..., SeaweedFS], tmp_path: Path) -> None:
     file = tmp_path / "netrc"
-    file.write_text("machine s3.internal login anyone password anything\n")
+    file.write_text("machine s3.internal login lake-key-id password lake-signing-key\n")
     secrets.use(Netrc(file=str(file)))
     other(access_key="netrc://s3.internal#login", secret_key="netrc://s3.internal#password").write("a", b"1")
     with pytest.raises(SecretError, match=r"no `machine s3\.external`"):
