@@ -146,7 +146,7 @@ def test_without_spark_a_spark_frame_is_written_on_this_machine(lake: Lake, spar
 
 def test_what_is_no_spark_is_named(lake: Lake) -> None:
     with pytest.raises(ConfigError, match=r"`spark` is a `Local`, which has no Spark session. Give a `SparkResource`"):
-        session_of(lake.connector)
+        session_of(lake.connector, lake.connector)
 
 
 def test_an_input_in_spark_without_spark_says_what_to_configure(lake: Lake) -> None:
