@@ -265,12 +265,8 @@ class DatabricksFiles(Connector):
             try:
                 return question(self.files(self._client()))
             except Exception as error:
-                values = (getattr(self, name) for name in secrets.secret_fields(type(self)))
-                references = [value for value in values if secrets.is_reference(value)]
-                if _kind(error) != "credentials" or not references or not again:
+                if _kind(error) != "credentials" or not again or not self.forget_secrets():
                     raise
-            for reference in references:
-                secrets.forget(reference)
             return question(self.files(self._client()))
 
     def _client(self) -> "WorkspaceClient":
