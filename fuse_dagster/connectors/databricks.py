@@ -273,7 +273,8 @@ class DatabricksFiles(Connector):
         said = {name: looked_up(getattr(self, name)) for name in ("host", "client_id", "profile")}
         said |= {name: secrets.resolve(value) for name in ("token", "client_secret") if (value := getattr(self, name))}
         given = tuple((name, value) for name, value in said.items() if value)
-        return _opened(os.getpid(), given, self.timeout, max(1, round(self.retry_timeout)))
+        found = tuple(sorted(each for each in os.environ.items() if each[0].startswith("DATABRICKS_")))
+        return _opened((os.getpid(), found), given, self.timeout, max(1, round(self.retry_timeout)))
 
     @contextmanager
     def _in_our_words(self, path: str) -> Iterator[None]:
@@ -319,8 +320,9 @@ def _kind(error: Exception) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _opened(process: int, given: tuple[tuple[str, str], ...], timeout: float, retry_timeout: int) -> "WorkspaceClient":
-    del process  # a child of this process makes its own: connections don't survive a fork
+def _opened(where: object, given: tuple[tuple[str, str], ...], timeout: float, retry_timeout: int) -> "WorkspaceClient":
+    # A child of this process makes its own, as connections don't survive a fork; and the client reads the environment.
+    del where
     try:
         from databricks.sdk import WorkspaceClient
         from databricks.sdk.core import Config
