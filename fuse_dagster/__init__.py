@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.base import Connector
     from fuse_dagster.connectors.dbfs import DBFS
     from fuse_dagster.connectors.gcs import GCS
+    from fuse_dagster.connectors.lake import Lake
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.connectors.onelake import OneLake
     from fuse_dagster.connectors.profiles import load_profile
@@ -41,6 +42,7 @@ _WHERE = {
     "DeltaTables": "orchestration.io_manager",
     "FileIOManager": "orchestration.file_io_manager",
     "GCS": "connectors.gcs",
+    "Lake": "connectors.lake",
     "Local": "connectors.local",
     "OneLake": "connectors.onelake",
     "Rule": "quality.rules",
@@ -69,6 +71,7 @@ __all__ = [
     "DeltaIOManager",
     "DeltaTables",
     "FileIOManager",
+    "Lake",
     "Local",
     "OneLake",
     "Rule",

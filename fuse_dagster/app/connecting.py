@@ -12,6 +12,7 @@ from typing import Literal, get_args, get_origin
 
 from fuse_dagster import __version__, secrets
 from fuse_dagster.connectors import Connector, base, connectors
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.core.errors import ConfigError, MissingExtraError
 from fuse_dagster.core.registry import OURSELVES
 
@@ -110,7 +111,9 @@ def describe(name: str) -> Described:
 
 
 def capabilities_of(kind: type[Connector]) -> Iterator[str]:
-    """Names of the protocols of `connectors.base` that a class meets, as `list` for `CanList`."""
+    """What a class can do: `hold tables`, and the protocols of `connectors.base` it meets, as `list` for `CanList`."""
+    if issubclass(kind, Lake):
+        yield "hold tables"
     for name, protocol in vars(base).items():
         if name.startswith("Can") and isinstance(protocol, type) and issubclass(kind, protocol):
             yield re.sub(r"(?<!^)(?=[A-Z])", " ", name.removeprefix("Can")).lower()

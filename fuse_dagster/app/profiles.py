@@ -12,7 +12,8 @@ from functools import partial
 
 from fuse_dagster import secrets
 from fuse_dagster.app.envelope import message
-from fuse_dagster.connectors.base import CanDelete, CanList, CanRead, CanWrite, Connector
+from fuse_dagster.connectors.base import CanAnswer, CanDelete, CanList, CanRead, CanWrite, Connector
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.connectors.object_store import ObjectStore
 from fuse_dagster.connectors.profiles import LiteralSecretWarning, Profile, load_profile
 from fuse_dagster.core.errors import ConfigError, FuseError, StoreError
@@ -70,9 +71,17 @@ def connection_of(name: str) -> Connector:
     return found.connections[name]
 
 
-def root_of(connector: Connector) -> str:
-    """Where the tables of a connection lie."""
-    return connector.uri("_").rpartition("/")[0]
+def lake_of(name: str) -> Lake:
+    """A connection of the profile that holds tables and files.
+
+    Raises:
+        ConfigError: As `connection_of`; or it holds none.
+    """
+    found = connection_of(name)
+    if not isinstance(found, Lake):
+        msg = f"The connection `{name}` is a `{found.type}`, which holds no tables or files. Name one that does."
+        raise ConfigError(msg)
+    return found
 
 
 def references_of(connector: Connector) -> Iterator[tuple[str, str]]:
@@ -86,7 +95,7 @@ def references_of(connector: Connector) -> Iterator[tuple[str, str]]:
 def tried(connector: Connector, *, write: bool = False) -> Iterator[Tried]:
     """Try whether a connection works, step by step, and stop at the first that fails.
 
-    Its secrets are resolved, then the store is asked for a file that is not there; with `write`, a small file is
+    Its secrets are resolved, then it is asked who it is, or for a file that is not there; with `write`, a small file is
     written, read and removed again.
 
     Args:
@@ -107,10 +116,13 @@ def tried(connector: Connector, *, write: bool = False) -> Iterator[Tried]:
 def _steps(connector: Connector, *, write: bool) -> Iterator[tuple[str, Callable[[], object]]]:
     for field, reference in references_of(connector):
         yield f"resolve `{field}` ({reference})", partial(secrets.resolve, getattr(connector, field))
-    yield "make its settings", connector.storage_options
-    place = root_of(connector)
+    place = connector.place
+    if isinstance(connector, Lake):
+        yield "make its settings", connector.storage_options
     if isinstance(connector, ObjectStore) and connector.service:
         place = f"{place} at {connector.service}"
+    if isinstance(connector, CanAnswer):
+        yield f"ask {place} who it is", connector.answer
     if isinstance(connector, CanRead):
         yield f"ask {place} for a file", lambda: connector.exists(_NOBODYS)
     elif isinstance(connector, CanList):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from fuse_dagster.app.connecting import describe
 from fuse_dagster.app.envelope import message
 from fuse_dagster.app.findings import Finding, Status
-from fuse_dagster.app.profiles import references_of, root_of, tried
+from fuse_dagster.app.profiles import references_of, tried
 from fuse_dagster.connectors.base import CanTellTime, Connector
 from fuse_dagster.core.errors import FuseError
 from fuse_dagster.secrets import resolve
@@ -74,6 +74,6 @@ def _of_clock(what: str, connector: CanTellTime) -> Finding:
 def _of_answers(what: str, connector: Connector) -> Finding:
     steps = list(tried(connector))
     if not steps[-1].ok:
-        return Finding(what=what, status=Status.FAIL, found=root_of(connector), do=steps[-1].said)
+        return Finding(what=what, status=Status.FAIL, found=connector.place, do=steps[-1].said)
     seconds = sum(step.seconds for step in steps)
-    return Finding(what=what, status=Status.OK, found=f"{root_of(connector)} answers in {seconds:.2f} s")
+    return Finding(what=what, status=Status.OK, found=f"{connector.place} answers in {seconds:.2f} s")

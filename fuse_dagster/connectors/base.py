@@ -1,16 +1,17 @@
 """What every connector is, and the small protocols that say what else one can do.
 
-A connector is a Dagster resource. Code asks what it can do (`isinstance(lake, CanList)`), never which it is.
+A connector is a Dagster resource. Code asks what it can do (`isinstance(one, CanList)`), never which it is.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 from dagster import ConfigurableResource
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from fuse_dagster.connectors.declaring import (
     Problem,
@@ -20,13 +21,15 @@ from fuse_dagster.connectors.declaring import (
     wrong_names,
     wrong_values,
 )
-from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.secrets import forget, is_reference, secret_fields
 from fuse_dagster.secrets.fields import shown
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides itself
-    """A place that holds tables: what turns names into URIs, and URIs into something delta-rs can open.
+    """An outside system that holds data, and how to reach it. What it can do, it says by the protocols that it meets.
 
     Subclasses set `type` to a literal of their own; it selects the class in YAML and on the command line.
     Fields with `json_schema_extra={"secret": True}` hold secrets: `repr` masks them, and what is built from
@@ -37,11 +40,6 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
     """
 
     type: str
-    schema_folder: str = Field(
-        default="",
-        description="Folder of the tables whose asset keys are one word, as `public` is to dagster-deltalake. Without "
-        "it they lie at the root. Where it is set, keys have two words at the most, as there.",
-    )
 
     def __init__(self, **data: Any) -> None:
         kind = type(self)
@@ -53,66 +51,10 @@ class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides 
             found += wrong_values(error, known)
         refuse(kind, [*found, *kind.problems(with_defaults(kind, known, found))])
 
+    @property
     @abstractmethod
-    def uri(self, *parts: str) -> str:
-        """Say where the thing with this name lies.
-
-        Args:
-            *parts: Names from the outermost to the innermost, as of an asset key.
-
-        Returns:
-            A URI, or an absolute path on a local disk.
-
-        Raises:
-            ConfigError: A part is empty, `.`, `..`, or holds a sign of `REFUSED` or a control sign.
-        """
-
-    def table_path(self, *key: str) -> tuple[str, ...]:
-        """Say in which folders the table of an asset lies, from the outermost to the innermost.
-
-        Args:
-            *key: The parts of the asset's key.
-
-        Raises:
-            ConfigError: There is a `schema_folder`, and the key has more than two parts.
-        """
-        if not self.schema_folder:
-            return key
-        if len(key) > 2:
-            msg = (
-                f"The key `{'/'.join(key)}` has {len(key)} parts, of which dagster-deltalake made the folder "
-                f"`{'/'.join(key[-2:])}`. Give the asset that key, or leave `schema_folder` out, for each part to be a "
-                "folder; tables that are there already have to be moved then."
-            )
-            raise ConfigError(msg)
-        return (self.schema_folder, *key) if len(key) == 1 else key
-
-    def table_uri(self, *key: str) -> str:
-        """Say where the table of an asset lies.
-
-        Args:
-            *key: The parts of the asset's key.
-
-        Raises:
-            ConfigError: As `table_path` and `uri`.
-        """
-        return self.uri(*self.table_path(*key))
-
-    def storage_options(self) -> dict[str, str]:
-        """Say what delta-rs needs to reach the storage; nothing by default."""
-        return {}
-
-    def spark_conf(self) -> dict[str, str]:
-        """Say what Spark needs to reach the storage, as settings of the session; nothing by default."""
-        return {}
-
-    def spark_packages(self) -> tuple[str, ...]:
-        """Say which jars Spark needs for that, as Maven coordinates; none by default.
-
-        They are for a Spark that is started on a machine of one's own. Databricks, Fabric, EMR and Dataproc bring their
-        own drivers.
-        """
-        return ()
+    def place(self) -> str:
+        """Where the other side is, for people to read: an address without secrets."""
 
     def forget_secrets(self) -> bool:
         """Let the references in its fields be resolved anew when they are needed next; whether there are any."""
@@ -210,22 +152,66 @@ class CanTellTime(Protocol):
         """
 
 
-REFUSED = "/\\%[]^|"
-"""Slashes lead elsewhere; delta-rs decodes `%20` to a space and can't open paths with the others."""
+@runtime_checkable
+class CanAnswer(Protocol):
+    """The other side can be asked whether it is there and lets us in."""
+
+    def answer(self) -> str:
+        """Log in and ask for something that costs nothing.
+
+        Returns:
+            What it says of itself, as `PostgreSQL 15.18`.
+
+        Raises:
+            StoreUnavailableError: It can't be reached.
+            StoreError: It refuses; or a `FuseError`, where a secret can't be resolved.
+        """
 
 
-def checked_parts(parts: Iterable[str]) -> tuple[str, ...]:
-    """Refuse names that would lead out of the root, or make two names one.
+@runtime_checkable
+class CanReadRows(Protocol):
+    """Rows can be read by the name of what holds them: a table, a collection, an endpoint, a topic."""
 
-    Raises:
-        ConfigError: A part is empty, `.`, `..`, or holds a sign of `REFUSED` or a control sign; or there is none.
-    """
-    names = tuple(parts)
-    for name in names or ("",):
-        if name in {"", ".", ".."} or any(sign in REFUSED or not sign.isprintable() for sign in name):
-            msg = (
-                f"`{name}` can't be part of a path (of `{'/'.join(names)}`). "
-                f"Valid: a name without control signs and any of `{REFUSED}`, other than `.` and `..`."
-            )
-            raise ConfigError(msg)
-    return names
+    def rows(
+        self, name: str, *, columns: Sequence[str] | None = None, limit: int | None = None
+    ) -> AbstractContextManager["pa.RecordBatchReader"]:
+        """Open what holds rows, and read it in batches; leaving the context closes what was opened.
+
+        Args:
+            name: As the other side calls it.
+            columns: The columns to read, in this order; None for all.
+            limit: Rows at the most; None for all.
+
+        Raises:
+            NotThereError: There is nothing of that name.
+        """
+
+
+@runtime_checkable
+class CanQuery(Protocol):
+    """It answers questions in a language of its own, as SQL or SPARQL."""
+
+    def query(
+        self, text: str, parameters: Mapping[str, Any] | None = None
+    ) -> AbstractContextManager["pa.RecordBatchReader"]:
+        """Ask, and read the answer in batches; leaving the context closes what was opened.
+
+        Args:
+            text: The question.
+            parameters: Name -> value of what the text leaves open; never pasted into it.
+
+        Raises:
+            InputError: The other side doesn't understand the question.
+        """
+
+
+@runtime_checkable
+class CanListNames(Protocol):
+    """It says what it holds."""
+
+    def names(self, pattern: str = "*") -> Iterator[str]:
+        """Yield the names of what `CanReadRows.rows` takes, sorted.
+
+        Args:
+            pattern: Which of them, as `public.*`: `*` stands for anything, `?` for one sign.
+        """

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, TypeVar
 from pydantic import Field
 
 from fuse_dagster import secrets
-from fuse_dagster.connectors.base import Connector, Entry, checked_parts
+from fuse_dagster.connectors.base import Entry
 from fuse_dagster.connectors.declaring import Problem, texts, wrong_times
+from fuse_dagster.connectors.lake import Lake, checked_parts
 from fuse_dagster.connectors.local import Local
 from fuse_dagster.connectors.object_store import file_parts, is_plain, looked_up
 from fuse_dagster.connectors.parts import PART, Parts
@@ -75,7 +76,7 @@ class Files(Protocol):
         """Delete a file; nothing happens where there is none."""
 
 
-class DatabricksFiles(Connector):
+class DatabricksFiles(Lake):
     """Files of a Databricks workspace. Tables lie there only for Spark, or in a `stand_in` folder."""
 
     prefix: str = Field(default="", description="Keep everything below this folder, so that several can share.")

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from dagster import EnvVar
 
 from fuse_dagster.connectors.adls import ADLS
-from fuse_dagster.connectors.base import Connector
 from fuse_dagster.connectors.declaring import DeclarationError, Problem
 from fuse_dagster.connectors.gcs import GCS
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.connectors.local import Local
 from fuse_dagster.connectors.object_store import looked_up
 from fuse_dagster.connectors.onelake import SECTIONS, Address, OneLake, parse
@@ -46,7 +46,7 @@ class _Address:
 
 def connector_of(
     config: StorageConfig, root_uri: str = "", *, client_options: object = None, schema_folder: str = ""
-) -> Connector:
+) -> Lake:
     """Make a connector of a storage of dagster-deltalake.
 
     Args:
@@ -121,7 +121,7 @@ def _renamed(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
     return {names[name]: value for name, value in given.items() if name in names}
 
 
-def _s3(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Connector:
+def _s3(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Lake:
     place = _address(root_uri, ("s3", "s3a"), given.get("bucket"), "bucket")
     same = {name: name for name in ("access_key_id", "secret_access_key", "region", "endpoint")}
     fields = _renamed(given, {**same, "token": "session_token"})
@@ -130,13 +130,13 @@ def _s3(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> C
     return S3(bucket=place.bucket, prefix=place.prefix, **fields, **common)
 
 
-def _gcs(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Connector:
+def _gcs(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Lake:
     place = _address(root_uri, ("gs",), given.get("bucket"), "bucket")
     names = {"service_account": "service_account", "service_account_key": "service_account"}
     return GCS(bucket=place.bucket, prefix=place.prefix, **_renamed(given, names), **common)
 
 
-def _azure(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Connector:
+def _azure(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Lake:
     names = {name: name for name in ("client_id", "client_secret", "tenant_id", "account_key")}
     fields = _renamed(given, {**names, "sas_key": "sas_token"}) | dict(common)
     if "use_azure_cli" in given:
@@ -153,7 +153,7 @@ def _azure(given: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -
     return ADLS(account=account, container=place.bucket, prefix=place.prefix, **fields)
 
 
-def _onelake(place: Address, root_uri: str, fields: Mapping[str, Any]) -> Connector:
+def _onelake(place: Address, root_uri: str, fields: Mapping[str, Any]) -> Lake:
     first, _, prefix = place.path.partition("/")
     section = next((name for name in SECTIONS if name == first), None)
     if section is None:
@@ -161,7 +161,7 @@ def _onelake(place: Address, root_uri: str, fields: Mapping[str, Any]) -> Connec
     return OneLake(workspace=place.workspace, item=place.item, section=section, prefix=prefix, **fields)
 
 
-def _local(_: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Connector:
+def _local(_: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Lake:
     root_uri = looked_up(root_uri)
     if not root_uri:
         raise ConfigError("`LocalConfig` does not say where tables lie. Give `root_uri`, the folder.")
@@ -172,7 +172,7 @@ def _local(_: Mapping[str, Any], root_uri: str, common: Mapping[str, Any]) -> Co
     return Local(root=root, schema_folder=common["schema_folder"])
 
 
-_TAKEN: dict[str, Callable[[Mapping[str, Any], str, Mapping[str, Any]], Connector]] = {
+_TAKEN: dict[str, Callable[[Mapping[str, Any], str, Mapping[str, Any]], Lake]] = {
     "azure": _azure,
     "gcs": _gcs,
     "local": _local,

@@ -11,11 +11,12 @@ from typing import BinaryIO, Literal
 
 from pydantic import Field
 
-from fuse_dagster.connectors.base import REFUSED, Connector, Entry, checked_parts
+from fuse_dagster.connectors.base import Entry
+from fuse_dagster.connectors.lake import REFUSED, Lake, checked_parts
 from fuse_dagster.core.errors import ConfigError
 
 
-class Local(Connector):
+class Local(Lake):
     """A folder of this machine, or of a disk that every process of the deployment mounts.
 
     Examples:

@@ -10,10 +10,11 @@ from dagster import EnvVar
 from pydantic import Field
 
 from fuse_dagster import secrets
-from fuse_dagster.connectors.base import Connector, Entry, checked_parts
+from fuse_dagster.connectors.base import Entry
 from fuse_dagster.connectors.clocks import time_of
 from fuse_dagster.connectors.declaring import Problem, wrong_times
 from fuse_dagster.connectors.failures import in_our_words
+from fuse_dagster.connectors.lake import Lake, checked_parts
 from fuse_dagster.connectors.parts import PART, Parts
 from fuse_dagster.core.asking_again import ask_again
 from fuse_dagster.core.errors import ConfigError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ObjectStore(Connector):
+class ObjectStore(Lake):
     """A bucket or container: files by name, no folders but those in the names.
 
     Names of files are UTF-8, with `/` between their parts. Names of tables may not hold `%`, `[`, `]`, `^` and `|`, as

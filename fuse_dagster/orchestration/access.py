@@ -10,7 +10,7 @@ from fuse_dagster.core.errors import CredentialsError
 from fuse_dagster.core.store_failures import store_errors
 
 if TYPE_CHECKING:
-    from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.lake import Lake
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Access:
         FuseError: A secret can't be resolved.
     """
 
-    def __init__(self, lake: Connector) -> None:
+    def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._options: Mapping[str, str] = lake.storage_options()
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from dagster import ConfigurableResource
 from pydantic import Field
 
-from fuse_dagster.connectors.base import Connector
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.core.errors import ConfigError
 
 
@@ -25,11 +25,11 @@ class EngineFrame:
 class CanReach(Protocol):
     """A Spark resource that lets its session reach a lake."""
 
-    def session_for(self, lake: Connector) -> Any:
+    def session_for(self, lake: Lake) -> Any:
         """The session, which reaches the lake."""
 
 
-def session_of(resource: object, lake: Connector) -> Any:
+def session_of(resource: object, lake: Lake) -> Any:
     """The session of a Spark resource, started if it is not; None where there is no Spark.
 
     Args:
@@ -49,7 +49,7 @@ def session_of(resource: object, lake: Connector) -> Any:
     return resource.spark_session  # type: ignore[attr-defined]  # asked of its class above
 
 
-def session_to_read_with(resource: object, lake: Connector) -> Any:
+def session_to_read_with(resource: object, lake: Lake) -> Any:
     """The session for an input that is to be a Spark DataFrame: that of the resource, or one that runs already.
 
     Raises:

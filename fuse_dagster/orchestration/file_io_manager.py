@@ -8,7 +8,7 @@ import polars as pl
 from dagster import ConfigurableIOManager, ConfigurableResource, InputContext, OutputContext, ResourceDependency
 from pydantic import Field
 
-from fuse_dagster.connectors.base import Connector
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.local.files import FileOptions, file_options
 from fuse_dagster.engines.local.frames import frame_kind, from_polars
@@ -36,7 +36,7 @@ class FileIOManager(ConfigurableIOManager):
         >>> defs = dg.Definitions(resources={"reports": reports})
     """
 
-    lake: ResourceDependency[Connector]
+    lake: ResourceDependency[Lake]
     spark: ResourceDependency[ConfigurableResource]  # type: ignore[type-arg]  # any with a `spark_session`
     format: str = Field(default="parquet", description="Of the files: parquet, csv, json, ndjson, excel or avro.")
     options: dict[str, Any] = Field(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dagster import InputContext
 
-    from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.lake import Lake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Asked:
     """
 
     source: Source
-    lake: Connector
+    lake: Lake
     options: FileOptions
     columns: tuple[str, ...] | None
     types: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Asked:
         return self.source.asset.to_user_string()
 
 
-def asked_of_files(context: InputContext, lake: Connector, options: FileOptions, wanted: ReadOptions) -> Asked:
+def asked_of_files(context: InputContext, lake: Lake, options: FileOptions, wanted: ReadOptions) -> Asked:
     """Describe what an input reads.
 
     Raises:
@@ -175,7 +175,7 @@ def _files_of(asked: Asked, wanted: list[str]) -> set[str]:
     return {path for path in wanted if _exists(asked.lake, path)}
 
 
-def _exists(lake: Connector, path: str) -> bool:
+def _exists(lake: Lake, path: str) -> bool:
     if not isinstance(lake, CanRead):
         msg = f"A `{lake.type}` connector reads no files. Take one that does: `fuse connectors list` names them."
         raise ConfigError(msg)

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from fuse_dagster.connectors.base import CanRead, CanWrite, Connector
+from fuse_dagster.connectors.base import CanRead, CanWrite
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.connectors.parts import PART
 from fuse_dagster.core.errors import ConfigError, FuseError, NotThereError
 from fuse_dagster.core.naming import listing
@@ -47,7 +48,7 @@ class FileWritten:
 
 
 def write_file(
-    lake: Connector,
+    lake: Lake,
     path: str,
     data: object,
     *,
@@ -102,7 +103,7 @@ def write_file(
 
 
 def read_file(
-    lake: Connector,
+    lake: Lake,
     path: str,
     *,
     layout: str | None = None,
@@ -138,7 +139,7 @@ def read_file(
 
 
 def scan_file(
-    lake: Connector,
+    lake: Lake,
     path: str,
     options: FileOptions,
     *,
@@ -175,7 +176,7 @@ def scan_file(
 
 
 @contextmanager
-def fetched(lake: Connector, path: str) -> Iterator[Path]:
+def fetched(lake: Lake, path: str) -> Iterator[Path]:
     """A copy of a file on this machine's disk, for readers that can't open its store.
 
     Args:
@@ -205,7 +206,7 @@ def fetched(lake: Connector, path: str) -> Iterator[Path]:
             raise type(error)(str(error).replace(str(copy), uri)) from None
 
 
-def opener_of(lake: Connector) -> Callable[[str], BinaryIO] | None:
+def opener_of(lake: Lake) -> Callable[[str], BinaryIO] | None:
     """What opens the files below a connector by their URI; None where it opens none itself."""
     if not isinstance(lake, CanRead):
         return None

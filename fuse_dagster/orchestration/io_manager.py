@@ -19,7 +19,7 @@ from dagster import (
     get_dagster_logger,
 )
 
-from fuse_dagster.connectors.base import Connector
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.engines.local.frames import frame_kind
 from fuse_dagster.orchestration.deltalake_arguments import taken_over
 from fuse_dagster.orchestration.engine import EngineFrame, NoSpark, session_of, session_to_read_with
@@ -52,7 +52,7 @@ class DeltaIOManager(ConfigurableIOManager):
         >>> defs = dg.Definitions(resources={"io_manager": DeltaIOManager(lake=Local(root="lake"))})
     """
 
-    lake: ResourceDependency[Connector]
+    lake: ResourceDependency[Lake]
     spark: ResourceDependency[ConfigurableResource]  # type: ignore[type-arg]  # any with a `spark_session`
 
     def __init__(self, **data: Any) -> None:
@@ -105,7 +105,7 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
         ...     return tables.write(context, pl.DataFrame({"tailnum": ["N10156"], "seats": [55]}))
     """
 
-    lake: ResourceDependency[Connector]
+    lake: ResourceDependency[Lake]
     spark: ResourceDependency[ConfigurableResource]  # type: ignore[type-arg]  # any with a `spark_session`
 
     def __init__(self, **data: Any) -> None:

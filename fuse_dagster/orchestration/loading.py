@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dagster import InputContext, PartitionsDefinition
 
-    from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.lake import Lake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def read_options(metadata: Mapping[str, Any]) -> ReadOptions:
     return ReadOptions(**{name: said[name] for name in valid if name in said})
 
 
-def source_of_input(context: InputContext, lake: Connector) -> Source:
+def source_of_input(context: InputContext, lake: Lake) -> Source:
     """Describe the table behind an input.
 
     Raises:
@@ -130,7 +130,7 @@ def source_of_input(context: InputContext, lake: Connector) -> Source:
     return replace(source, definition=context.asset_partitions_def, keys=keys, written=frozenset(written & set(keys)))
 
 
-def source_of_key(asset: AssetKey | AssetsDefinition | str, lake: Connector) -> Source:
+def source_of_key(asset: AssetKey | AssetsDefinition | str, lake: Lake) -> Source:
     """Describe the table of an asset, all partitions of it.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from fuse_dagster.connectors.base import Connector
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.core.errors import ConfigError, TableNotFoundError
 from fuse_dagster.core.naming import listing
 from fuse_dagster.orchestration.access import Access
@@ -136,7 +136,7 @@ def _op(key: dg.AssetKey, declared: Declaration, resource: str, pool: str | None
 
 
 def _maintained(
-    lake: Connector, uri: str, config: MaintenanceConfig, cluster_by: Sequence[str] | None
+    lake: Lake, uri: str, config: MaintenanceConfig, cluster_by: Sequence[str] | None
 ) -> MaintenanceReport | None:
     """What was done for a table; None where there is none."""
     try:
@@ -156,9 +156,9 @@ def _maintained(
         return None
 
 
-def _lake(context: dg.OpExecutionContext, resource: str) -> Connector:
+def _lake(context: dg.OpExecutionContext, resource: str) -> Lake:
     found = getattr(context.resources, resource)
-    if isinstance(found, Connector):
+    if isinstance(found, Lake):
         return found
     if isinstance(found, DeltaIOManager | DeltaTables):
         return found.lake

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from deltalake.schema import DataType
 
-    from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.lake import Lake
     from fuse_dagster.orchestration.declarations import Declaration
     from fuse_dagster.orchestration.target import Target
     from fuse_dagster.tables import WriteResult
@@ -51,7 +51,7 @@ MASK = "***"
 _CELL = 60
 
 
-def describe_write(target: Target, result: WriteResult, *, lake: Connector, log: Logger) -> dict[str, Any]:
+def describe_write(target: Target, result: WriteResult, *, lake: Lake, log: Logger) -> dict[str, Any]:
     """Describe a write as materialization metadata.
 
     Args:
@@ -127,7 +127,7 @@ def column_schema(table: DeltaTable, declared: Declaration) -> TableSchema:
     return TableSchema(columns=columns)
 
 
-def column_lineage(target: Target, lake: Connector) -> TableColumnLineage | None:
+def column_lineage(target: Target, lake: Lake) -> TableColumnLineage | None:
     """Where each column comes from, as declared; `*` takes in the upstream columns of the same name."""
     declared = target.declaration.lineage
     if not declared:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, PrivateAttr
 
-from fuse_dagster.connectors.base import Connector
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.core.errors import MissingExtraError
 from fuse_dagster.engines.spark.environment import detect
 from fuse_dagster.engines.spark.lakes import packages
@@ -67,14 +67,14 @@ class SparkResource(LazyPySparkResource):
             def spark_session(self) -> Any:
                 return session
 
-            def session_for(self, lake: Connector) -> Any:
+            def session_for(self, lake: Lake) -> Any:
                 del lake  # the session is left as it is
                 return session
 
         return Taken()
 
     @classmethod
-    def reaching(cls, *lakes: Connector, **fields: Any) -> Self:
+    def reaching(cls, *lakes: Lake, **fields: Any) -> Self:
         """A resource whose session reaches several lakes at once, each with its own credentials.
 
         An IO manager tells the session of its own lake by itself. This is for what the code reads and writes beside it,
@@ -94,13 +94,13 @@ class SparkResource(LazyPySparkResource):
         # As above: what is no configuration belongs to a class of its own.
         class Reaching(cls):  # type: ignore[valid-type,misc]
             @property
-            def lakes(self) -> tuple[Connector, ...]:
+            def lakes(self) -> tuple[Lake, ...]:
                 return lakes
 
         return Reaching(**fields)
 
     @property
-    def lakes(self) -> tuple[Connector, ...]:
+    def lakes(self) -> tuple[Lake, ...]:
         """What the session reaches from its start."""
         return ()
 
@@ -131,7 +131,7 @@ class SparkResource(LazyPySparkResource):
                 self._running = spark_session(self.settings, remote=self.remote, lakes=self.lakes)
             return self._running
 
-    def session_for(self, lake: Connector) -> Any:
+    def session_for(self, lake: Lake) -> Any:
         """The session, which reaches a lake besides those that it reaches anyway.
 
         On a platform and behind a server, only the lakes given to `reaching` are handed to the session: they have

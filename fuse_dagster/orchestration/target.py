@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         PartitionsDefinition,
     )
 
-    from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.lake import Lake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Target:
         return self.access.options
 
 
-def target_of_output(context: OutputContext, lake: Connector, spark: Any = None) -> Target:
+def target_of_output(context: OutputContext, lake: Lake, spark: Any = None) -> Target:
     """Describe the table behind an output.
 
     Args:
@@ -85,9 +85,7 @@ def target_of_output(context: OutputContext, lake: Connector, spark: Any = None)
     )
 
 
-def target_of_asset(
-    context: AssetExecutionContext, lake: Connector, asset: AssetKey | None, spark: Any = None
-) -> Target:
+def target_of_asset(context: AssetExecutionContext, lake: Lake, asset: AssetKey | None, spark: Any = None) -> Target:
     """Describe the table of the asset that is being executed.
 
     Args:

@@ -28,7 +28,7 @@ from fuse_dagster.tables.samples import masking
 if TYPE_CHECKING:
     from dagster import PartitionsDefinition
 
-    from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.lake import Lake
     from fuse_dagster.orchestration.batches import Batch
     from fuse_dagster.orchestration.target import Target
     from fuse_dagster.tables.slices import Slice
@@ -89,7 +89,7 @@ def _write_batches(target: Target, data: object) -> Iterator[WriteResult]:
         done.append(key)
 
 
-def refuse_nested(target: Target, lake: Connector) -> None:
+def refuse_nested(target: Target, lake: Lake) -> None:
     """Refuse a table inside the folder of another: cleaning up the outer one would delete the files of the inner.
 
     Raises:
@@ -99,7 +99,7 @@ def refuse_nested(target: Target, lake: Connector) -> None:
     target.access.ask(lambda options: _refuse_nested(target, lake, dict(options) or None), place=target.uri)
 
 
-def _refuse_nested(target: Target, lake: Connector, options: dict[str, str] | None) -> None:
+def _refuse_nested(target: Target, lake: Lake, options: dict[str, str] | None) -> None:
     path = lake.table_path(*target.asset.path)
     for length in range(1, len(path)):
         outer = lake.uri(*path[:length])

@@ -19,6 +19,7 @@ import pytest
 from fuse_dagster import DeltaIOManager
 from fuse_dagster.connectors import Connector, connectors
 from fuse_dagster.connectors.base import CanDelete, CanList, CanRead, CanWrite
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.secrets import secret_fields
@@ -80,7 +81,7 @@ def _append(table: str, options: dict[str, str], writer: int) -> list[int]:
 
 
 class ConnectorContract:
-    """For every connector that holds tables; the fixture `connector` gives one to an empty place.
+    """For every connector; the fixture `connector` gives one.
 
     Its package has to be installed, so that its entry point is found.
     """
@@ -90,120 +91,10 @@ class ConnectorContract:
         assert connectors.load(connector.type) is type(connector)
         assert get_args(type(connector).model_fields["type"].annotation) == (connector.type,)
 
-    def test_a_name_becomes_one_place(self, connector: Connector) -> None:
-        assert connector.uri("a", "b") == connector.uri("a", "b")
-        assert len({connector.uri("a"), connector.uri("b"), connector.uri("a", "b"), connector.uri("a.b")}) == 4
-
-    @pytest.mark.parametrize(
-        "parts", [(), ("",), ("..",), ("a", "."), ("a/b",), ("a\\b",), ("a\n",), ("a%20b",), ("[a]",)]
-    )
-    def test_a_name_that_could_lead_elsewhere_is_refused(self, connector: Connector, parts: tuple[str, ...]) -> None:
-        with pytest.raises(ConfigError, match="can't be part of a path"):
-            connector.uri(*parts)
-
-    def test_what_is_written_there_is_read_there(self, connector: Connector) -> None:
-        for name in ("plain", "näme with spaces", "a=b", "it's", "a+b~c", "日本"):
-            table, options = connector.uri("schema", name), connector.storage_options()
-            write(table, pl.DataFrame({"a": [1], "p": ["x y"]}), Append(partition_by=["p"]), storage_options=options)
-            write(table, pl.DataFrame({"a": [2], "p": ["x/z"]}), Append(), storage_options=options)
-            found = scan(table, storage_options=options, where=pl.col("a") > 0).sort("a").collect()
-            assert found.rows() == [(1, "x y"), (2, "x/z")], name
-
-    def test_an_upsert_and_a_history_lie_there(self, connector: Connector) -> None:
-        options = connector.storage_options()
-        for name, mode in (("upserts", Upsert(keys=["k"])), ("history", History(keys=["k"], effective_column="t"))):
-            table = connector.uri("modes", name)
-            for day, rows in ((1, [(1, "a"), (2, "b")]), (2, [(1, "a"), (2, "c"), (3, "d")])):
-                batch = pl.DataFrame(rows, schema=["k", "v"], orient="row").with_columns(t=pl.lit(moment(day)))
-                write(table, batch if name == "history" else batch.drop("t"), mode, storage_options=options)
-                again = write(table, batch if name == "history" else batch.drop("t"), mode, storage_options=options)
-                assert again.version is None, "what is there already is no commit"
-        upserts = scan(connector.uri("modes", "upserts"), storage_options=options).sort("k").collect()
-        assert upserts.rows() == [(1, "a"), (2, "c"), (3, "d")]
-        history = connector.uri("modes", "history")
-        held = as_of(history, moment(1), storage_options=options).sort("k").collect()
-        assert held.select("k", "v").rows() == [(1, "a"), (2, "b")]
-        now = current(history, storage_options=options).sort("k").collect()
-        assert now.select("k", "v").rows() == [(1, "a"), (2, "c"), (3, "d")]
-        assert maintain(history, storage_options=options).checkpointed is not None
-
-    def test_a_history_is_cared_for_there(self, connector: Connector) -> None:
-        table, options = connector.uri("care", "history"), connector.storage_options()
-        mode = History(keys=["k"], effective_column="t")
-        days = {1: [(1, "a"), (2, "b")], 2: [(1, "a"), (2, "c")], 3: [(1, "z"), (2, "z"), (3, "z")]}
-        batches = [
-            pl.DataFrame(rows, schema=["k", "v"], orient="row").with_columns(t=pl.lit(moment(day)))
-            for day, rows in days.items()
-        ]
-        for batch in batches:
-            write(table, batch, mode, storage_options=options)
-        before = scan(table, storage_options=options).sort("k", "valid_from").collect()
-        assert retract(table, moment(3), mode, storage_options=options).version is not None
-        assert current(table, storage_options=options).sort("k").collect()["v"].to_list() == ["a", "c"]
-        assert rebuild(table, batches, mode, storage_options=options).version is not None
-        assert scan(table, storage_options=options).sort("k", "valid_from").collect().equals(before)
-        old = connector.uri("care", "adopted")
-        write(
-            old, before.select("k", "v", "valid_from", "valid_to", "is_current"), Overwrite(), storage_options=options
-        )
-        assert adopt(old, History(keys=["k"]), storage_options=options).version is not None
-        assert current(old, storage_options=options).sort("k").collect()["v"].to_list() == ["z", "z", "z"]
-
-    def test_slices_are_replaced_and_files_looked_after_there(self, connector: Connector) -> None:
-        table, options = connector.uri("care", "plain"), connector.storage_options()
-        days = pl.DataFrame({"day": [moment(1).date(), moment(2).date()], "n": [1, 2]})
-        second = days.filter(n=2).with_columns(n=pl.lit(5, pl.Int64))
-        for batch in range(3):
-            mode = Append(once="batch", batch_id=f"{batch}")
-            write(table, days, mode, storage_options=options)
-            assert write(table, days, mode, storage_options=options).version is None
-            write(table, second, Overwrite(replace_keys=["day"]), storage_options=options)
-        write(table, days, Append(), storage_options=options)
-        expected = [1, 1, 1, 1, 2, 5]
-        assert compact(table, storage_options=options).files_removed > 1
-        assert vacuum(table, dry_run=False, storage_options=options).files == (), "what is young stays"
-        assert scan(table, storage_options=options).collect()["n"].sort().to_list() == expected
-        assert scan(table, version=0, storage_options=options).collect().height == days.height
-
-    @pytest.mark.slow
-    def test_six_writers_at_once_lose_nothing(self, connector: Connector) -> None:
-        table, options = connector.uri("shared"), connector.storage_options()
-        processes = multiprocessing.get_context("forkserver")
-        barrier = processes.Barrier(WRITERS)
-        with ProcessPoolExecutor(WRITERS, mp_context=processes, initializer=_join, initargs=(barrier,)) as pool:
-            made = [pool.submit(_append, table, options, writer) for writer in range(WRITERS)]
-            versions = [version for each in made for version in each.result()]
-        assert sorted(versions) == list(range(WRITERS * BATCHES)), "every batch is one commit"
-        found = scan(table, storage_options=options).collect()
-        expected = [(writer, row, batch) for writer in range(WRITERS) for batch in range(BATCHES) for row in range(3)]
-        assert sorted(found.select("writer", "row", "batch").rows()) == sorted(expected)
-
-    def test_assets_are_materialized_there(self, connector: Connector) -> None:
-        @dg.asset(key_prefix="bronze")
-        def stations() -> pl.DataFrame:
-            return pl.DataFrame({"station": ["north", "south"], "height": [12.5, 3.0]})
-
-        @dg.asset(ins={"stations": dg.AssetIn(key=["bronze", "stations"])})
-        def heights(stations: pl.LazyFrame) -> pl.DataFrame:
-            return stations.select(pl.col("height").sum()).collect()
-
-        resources = {"io_manager": DeltaIOManager(lake=connector)}
-        done = dg.materialize([stations, heights], resources=resources)
-        assert done.success
-        (event,) = done.asset_materializations_for_node("bronze__stations")
-        assert event.metadata["dagster/uri"].value == connector.uri("bronze", "stations")
-        said = repr([event.event_specific_data for event in done.all_events])
-        assert not [secret for secret in secrets_of(connector) if secret in said]
-        found = scan(connector.uri("heights"), storage_options=connector.storage_options()).collect()
-        assert found.rows() == [(15.5,)]
-
     def test_a_misspelt_field_is_refused_with_the_nearest(self, connector: Connector) -> None:
         name = next(name for name in type(connector).model_fields if name != "type")
         with pytest.raises(ConfigError, match=rf"`\$\.{name}x`: There is no such field. Did you mean `{name}`\?"):
             type(connector)(**connector.model_dump(), **{f"{name}x": "a"})
-
-    def test_spark_is_told_in_settings_of_its_own(self, connector: Connector) -> None:
-        assert all(name.startswith("spark.") and value for name, value in connector.spark_conf().items())
 
     def test_no_secret_shows_in_its_repr(self, connector: Connector) -> None:
         assert not [secret for secret in secrets_of(connector) if secret in f"{connector} {connector!r}"]
@@ -225,6 +116,124 @@ class ConnectorContract:
 
         assert dg.materialize([look], resources={"lake": connector}).success
         assert seen == [connector.model_dump()]
+
+    def test_it_says_where_it_is_without_a_secret(self, connector: Connector) -> None:
+        assert connector.place
+        assert not [secret for secret in secrets_of(connector) if secret in connector.place]
+
+
+class LakeContract(ConnectorContract):
+    """For every connector that holds tables; the fixture `connector` gives one to an empty place."""
+
+    def test_a_name_becomes_one_place(self, connector: Lake) -> None:
+        assert connector.uri("a", "b") == connector.uri("a", "b")
+        assert len({connector.uri("a"), connector.uri("b"), connector.uri("a", "b"), connector.uri("a.b")}) == 4
+
+    @pytest.mark.parametrize(
+        "parts", [(), ("",), ("..",), ("a", "."), ("a/b",), ("a\\b",), ("a\n",), ("a%20b",), ("[a]",)]
+    )
+    def test_a_name_that_could_lead_elsewhere_is_refused(self, connector: Lake, parts: tuple[str, ...]) -> None:
+        with pytest.raises(ConfigError, match="can't be part of a path"):
+            connector.uri(*parts)
+
+    def test_what_is_written_there_is_read_there(self, connector: Lake) -> None:
+        for name in ("plain", "näme with spaces", "a=b", "it's", "a+b~c", "日本"):
+            table, options = connector.uri("schema", name), connector.storage_options()
+            write(table, pl.DataFrame({"a": [1], "p": ["x y"]}), Append(partition_by=["p"]), storage_options=options)
+            write(table, pl.DataFrame({"a": [2], "p": ["x/z"]}), Append(), storage_options=options)
+            found = scan(table, storage_options=options, where=pl.col("a") > 0).sort("a").collect()
+            assert found.rows() == [(1, "x y"), (2, "x/z")], name
+
+    def test_an_upsert_and_a_history_lie_there(self, connector: Lake) -> None:
+        options = connector.storage_options()
+        for name, mode in (("upserts", Upsert(keys=["k"])), ("history", History(keys=["k"], effective_column="t"))):
+            table = connector.uri("modes", name)
+            for day, rows in ((1, [(1, "a"), (2, "b")]), (2, [(1, "a"), (2, "c"), (3, "d")])):
+                batch = pl.DataFrame(rows, schema=["k", "v"], orient="row").with_columns(t=pl.lit(moment(day)))
+                write(table, batch if name == "history" else batch.drop("t"), mode, storage_options=options)
+                again = write(table, batch if name == "history" else batch.drop("t"), mode, storage_options=options)
+                assert again.version is None, "what is there already is no commit"
+        upserts = scan(connector.uri("modes", "upserts"), storage_options=options).sort("k").collect()
+        assert upserts.rows() == [(1, "a"), (2, "c"), (3, "d")]
+        history = connector.uri("modes", "history")
+        held = as_of(history, moment(1), storage_options=options).sort("k").collect()
+        assert held.select("k", "v").rows() == [(1, "a"), (2, "b")]
+        now = current(history, storage_options=options).sort("k").collect()
+        assert now.select("k", "v").rows() == [(1, "a"), (2, "c"), (3, "d")]
+        assert maintain(history, storage_options=options).checkpointed is not None
+
+    def test_a_history_is_cared_for_there(self, connector: Lake) -> None:
+        table, options = connector.uri("care", "history"), connector.storage_options()
+        mode = History(keys=["k"], effective_column="t")
+        days = {1: [(1, "a"), (2, "b")], 2: [(1, "a"), (2, "c")], 3: [(1, "z"), (2, "z"), (3, "z")]}
+        batches = [
+            pl.DataFrame(rows, schema=["k", "v"], orient="row").with_columns(t=pl.lit(moment(day)))
+            for day, rows in days.items()
+        ]
+        for batch in batches:
+            write(table, batch, mode, storage_options=options)
+        before = scan(table, storage_options=options).sort("k", "valid_from").collect()
+        assert retract(table, moment(3), mode, storage_options=options).version is not None
+        assert current(table, storage_options=options).sort("k").collect()["v"].to_list() == ["a", "c"]
+        assert rebuild(table, batches, mode, storage_options=options).version is not None
+        assert scan(table, storage_options=options).sort("k", "valid_from").collect().equals(before)
+        old = connector.uri("care", "adopted")
+        write(
+            old, before.select("k", "v", "valid_from", "valid_to", "is_current"), Overwrite(), storage_options=options
+        )
+        assert adopt(old, History(keys=["k"]), storage_options=options).version is not None
+        assert current(old, storage_options=options).sort("k").collect()["v"].to_list() == ["z", "z", "z"]
+
+    def test_slices_are_replaced_and_files_looked_after_there(self, connector: Lake) -> None:
+        table, options = connector.uri("care", "plain"), connector.storage_options()
+        days = pl.DataFrame({"day": [moment(1).date(), moment(2).date()], "n": [1, 2]})
+        second = days.filter(n=2).with_columns(n=pl.lit(5, pl.Int64))
+        for batch in range(3):
+            mode = Append(once="batch", batch_id=f"{batch}")
+            write(table, days, mode, storage_options=options)
+            assert write(table, days, mode, storage_options=options).version is None
+            write(table, second, Overwrite(replace_keys=["day"]), storage_options=options)
+        write(table, days, Append(), storage_options=options)
+        expected = [1, 1, 1, 1, 2, 5]
+        assert compact(table, storage_options=options).files_removed > 1
+        assert vacuum(table, dry_run=False, storage_options=options).files == (), "what is young stays"
+        assert scan(table, storage_options=options).collect()["n"].sort().to_list() == expected
+        assert scan(table, version=0, storage_options=options).collect().height == days.height
+
+    @pytest.mark.slow
+    def test_six_writers_at_once_lose_nothing(self, connector: Lake) -> None:
+        table, options = connector.uri("shared"), connector.storage_options()
+        processes = multiprocessing.get_context("forkserver")
+        barrier = processes.Barrier(WRITERS)
+        with ProcessPoolExecutor(WRITERS, mp_context=processes, initializer=_join, initargs=(barrier,)) as pool:
+            made = [pool.submit(_append, table, options, writer) for writer in range(WRITERS)]
+            versions = [version for each in made for version in each.result()]
+        assert sorted(versions) == list(range(WRITERS * BATCHES)), "every batch is one commit"
+        found = scan(table, storage_options=options).collect()
+        expected = [(writer, row, batch) for writer in range(WRITERS) for batch in range(BATCHES) for row in range(3)]
+        assert sorted(found.select("writer", "row", "batch").rows()) == sorted(expected)
+
+    def test_assets_are_materialized_there(self, connector: Lake) -> None:
+        @dg.asset(key_prefix="bronze")
+        def stations() -> pl.DataFrame:
+            return pl.DataFrame({"station": ["north", "south"], "height": [12.5, 3.0]})
+
+        @dg.asset(ins={"stations": dg.AssetIn(key=["bronze", "stations"])})
+        def heights(stations: pl.LazyFrame) -> pl.DataFrame:
+            return stations.select(pl.col("height").sum()).collect()
+
+        resources = {"io_manager": DeltaIOManager(lake=connector)}
+        done = dg.materialize([stations, heights], resources=resources)
+        assert done.success
+        (event,) = done.asset_materializations_for_node("bronze__stations")
+        assert event.metadata["dagster/uri"].value == connector.uri("bronze", "stations")
+        said = repr([event.event_specific_data for event in done.all_events])
+        assert not [secret for secret in secrets_of(connector) if secret in said]
+        found = scan(connector.uri("heights"), storage_options=connector.storage_options()).collect()
+        assert found.rows() == [(15.5,)]
+
+    def test_spark_is_told_in_settings_of_its_own(self, connector: Lake) -> None:
+        assert all(name.startswith("spark.") and value for name, value in connector.spark_conf().items())
 
 
 class Put(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import polars as pl
 import pytest
 
-from fuse_dagster.connectors import Connector
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.connectors.object_store import ObjectStore
 from fuse_dagster.core.errors import FuseError, StoreError, StoreUnavailableError
 from fuse_dagster.engines.local.reading import scan
@@ -66,7 +66,7 @@ class BigFileContract(WriteContract):
     """For what sends and reads files in parts; another process has to reach it by the fields of the connector."""
 
     @pytest.mark.slow
-    def test_a_file_of_a_gigabyte_passes_through_little_memory(self, connector: Connector) -> None:
+    def test_a_file_of_a_gigabyte_passes_through_little_memory(self, connector: Lake) -> None:
         done = subprocess.run(
             [sys.executable, "-c", THROUGH_LITTLE_MEMORY, connector.type],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},

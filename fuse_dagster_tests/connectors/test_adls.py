@@ -11,7 +11,7 @@ from fuse_dagster import ADLS
 from fuse_dagster.core.errors import ConfigError, StoreError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
-from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
+from fuse_dagster.testing.connectors import LakeContract, ListContract, ReadContract, content
 from fuse_dagster.testing.object_stores import StoreContract
 from fuse_dagster_tests.contract.files import ShownFilesContract
 from fuse_dagster_tests.contract.store_faults import StoreFaultsContract
@@ -42,7 +42,7 @@ def connector(other: Callable[..., ADLS]) -> ADLS:
     return other()
 
 
-class TestADLS(ConnectorContract, ListContract, ReadContract, StoreContract, ShownFilesContract, StoreFaultsContract):
+class TestADLS(LakeContract, ListContract, ReadContract, StoreContract, ShownFilesContract, StoreFaultsContract):
     wrong_credentials: ClassVar = {"account_key": base64.b64encode(b"somebody else's key").decode()}
     missing_container: ClassVar = {"container": "no-such-container"}
 

@@ -8,7 +8,7 @@ import pytest
 from fuse_dagster import DBFS
 from fuse_dagster.core.errors import StoreUnavailableError
 from fuse_dagster.testing.connectors import (
-    ConnectorContract,
+    LakeContract,
     ListContract,
     ReadContract,
     WriteContract,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fuse_dagster_tests.servers.databricks import Workspace
 
 
-class TestDBFS(ConnectorContract, ListContract, ReadContract, WriteContract, ShownFilesContract):
+class TestDBFS(LakeContract, ListContract, ReadContract, WriteContract, ShownFilesContract):
     """In a folder that stands for the workspace: tables lie there, too."""
 
     @pytest.fixture

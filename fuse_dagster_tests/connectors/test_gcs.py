@@ -10,7 +10,7 @@ import pytest
 
 from fuse_dagster import GCS, S3
 from fuse_dagster.core.errors import ConfigError
-from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract
+from fuse_dagster.testing.connectors import LakeContract, ListContract, ReadContract
 from fuse_dagster.testing.object_stores import StoreContract
 from fuse_dagster_tests.contract.files import ShownFilesContract
 from fuse_dagster_tests.contract.store_faults import StoreFaultsContract
@@ -45,7 +45,7 @@ def connector(other: Callable[..., GCS]) -> GCS:
     return other()
 
 
-class TestGCS(ConnectorContract, ListContract, ReadContract, StoreContract, ShownFilesContract, StoreFaultsContract):
+class TestGCS(LakeContract, ListContract, ReadContract, StoreContract, ShownFilesContract, StoreFaultsContract):
     wrong_credentials: ClassVar = {"service_account": json.dumps(UNSIGNED | {"disable_oauth": False})}
     missing_container: ClassVar = {"bucket": "no-such-bucket"}
 

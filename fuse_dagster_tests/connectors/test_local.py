@@ -7,14 +7,14 @@ import pytest
 
 from fuse_dagster import Local
 from fuse_dagster.core.errors import ConfigError
-from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, WriteContract
+from fuse_dagster.testing.connectors import LakeContract, ListContract, ReadContract, WriteContract
 from fuse_dagster_tests.contract.files import ShownFilesContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class TestLocal(ConnectorContract, ListContract, ReadContract, WriteContract, ShownFilesContract):
+class TestLocal(LakeContract, ListContract, ReadContract, WriteContract, ShownFilesContract):
     @pytest.fixture
     def connector(self, tmp_path: Path) -> Local:
         return Local(root=str(tmp_path / "lake"))

@@ -16,7 +16,7 @@ from fuse_dagster.connectors.onelake import Address, parse, to_abfss, to_https, 
 from fuse_dagster.core.errors import ConfigError, FuseError, StoreError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
-from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
+from fuse_dagster.testing.connectors import LakeContract, ListContract, ReadContract, content
 from fuse_dagster.testing.object_stores import StoreContract
 from fuse_dagster_tests.contract.files import ShownFilesContract
 from fuse_dagster_tests.servers.azurite import CONTAINER, ONELAKE, sas_token
@@ -50,7 +50,7 @@ def connector(other: Callable[..., OneLake]) -> OneLake:
     return other()
 
 
-class TestOneLake(ConnectorContract, ListContract, ReadContract, StoreContract, ShownFilesContract):
+class TestOneLake(LakeContract, ListContract, ReadContract, StoreContract, ShownFilesContract):
     wrong_credentials: ClassVar = {"sas_token": sas_token(account=ONELAKE)[:-8] + "AAAA%3D"}
     missing_container: ClassVar = {"workspace": "no-such-workspace"}
 

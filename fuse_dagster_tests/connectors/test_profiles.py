@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from pydantic import Field
 
-from fuse_dagster import Connector, Local, secrets
+from fuse_dagster import Connector, Lake, Local, secrets
 from fuse_dagster.connectors import BUILTIN, profile_schema, profiles
 from fuse_dagster.connectors.profiles import LiteralSecretWarning, Profile, load_profile
 from fuse_dagster.core.errors import ConfigError
@@ -23,7 +23,7 @@ from fuse_dagster.core.registry import Registry
 Write = Callable[[str], Path]
 
 
-class Tape(Connector):
+class Tape(Lake):
     """A cabinet of tapes."""
 
     type: Literal["tape"] = "tape"

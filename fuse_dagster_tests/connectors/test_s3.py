@@ -13,7 +13,7 @@ from fuse_dagster.connectors.declaring import DeclarationError
 from fuse_dagster.core.errors import ConfigError, StoreError
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.tables import Append, write
-from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
+from fuse_dagster.testing.connectors import LakeContract, ListContract, ReadContract, content
 from fuse_dagster.testing.object_stores import StoreContract
 from fuse_dagster_tests.contract.files import ShownFilesContract
 from fuse_dagster_tests.contract.spark_on_store import SparkOnStoreContract
@@ -45,7 +45,7 @@ def connector(other: Callable[..., S3]) -> S3:
     return other()
 
 
-class TestS3(ConnectorContract, ListContract, ReadContract, StoreContract, ShownFilesContract, StoreFaultsContract):
+class TestS3(LakeContract, ListContract, ReadContract, StoreContract, ShownFilesContract, StoreFaultsContract):
     wrong_credentials: ClassVar = {"secret_access_key": "something-else"}
     missing_container: ClassVar = {"bucket": "no-such-bucket"}
 

@@ -8,7 +8,7 @@ import pytest
 from fuse_dagster import Volume
 from fuse_dagster.connectors import volumes
 from fuse_dagster.core.errors import ConfigError, StoreError
-from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, WriteContract
+from fuse_dagster.testing.connectors import LakeContract, ListContract, ReadContract, WriteContract
 from fuse_dagster_tests.contract.databricks import DatabricksContract, MountedContract
 from fuse_dagster_tests.contract.files import ShownFilesContract
 from fuse_dagster_tests.servers.databricks import VOLUME
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fuse_dagster_tests.servers.databricks import Workspace
 
 
-class TestVolume(ConnectorContract, ListContract, ReadContract, WriteContract, ShownFilesContract):
+class TestVolume(LakeContract, ListContract, ReadContract, WriteContract, ShownFilesContract):
     """In a folder that stands for the workspace: tables lie there, too."""
 
     @pytest.fixture

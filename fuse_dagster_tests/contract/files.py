@@ -22,7 +22,7 @@ from fuse_dagster.engines.local.files import file_options, write_rows
 from fuse_dagster_tests.house.source import ROOT
 
 if TYPE_CHECKING:
-    from fuse_dagster.connectors import Connector
+    from fuse_dagster.connectors.lake import Lake
 
 FORMATS = ["parquet", "csv", "json", "ndjson", "excel", "avro"]
 ROWS = pl.DataFrame({
@@ -69,7 +69,7 @@ class FilesContract:
     """Inherit it, and give the fixture `connector` (empty storage)."""
 
     @pytest.mark.parametrize("layout", FORMATS)
-    def test_a_file_of_every_format_comes_back(self, connector: Connector, layout: str) -> None:
+    def test_a_file_of_every_format_comes_back(self, connector: Lake, layout: str) -> None:
         path = f"files/a b=ä{file_options(layout).ending}"
         written = write_file(connector, path, ROWS)
         assert (written.rows, written.uri) == (4, connector.uri(*path.split("/")))
@@ -77,7 +77,7 @@ class FilesContract:
         assert read.equals(ROWS)
         assert str(read["number"].to_list()) == str(ROWS["number"].to_list())
 
-    def test_what_is_there_is_replaced_whole_or_stays(self, connector: Connector) -> None:
+    def test_what_is_there_is_replaced_whole_or_stays(self, connector: Lake) -> None:
         write_file(connector, "files/a.csv", ROWS)
         with pytest.raises(SchemaError, match="no nested values"):
             write_file(connector, "files/a.csv", pl.DataFrame({"l": [[1]]}))
@@ -99,7 +99,7 @@ class FilesContract:
             read_file(connector, f"files/wrong{ending}").collect()
 
     @pytest.mark.parametrize("layout", ["parquet", "csv", "excel"])
-    def test_partitions_of_an_asset_lie_there_as_files(self, connector: Connector, layout: str) -> None:
+    def test_partitions_of_an_asset_lie_there_as_files(self, connector: Lake, layout: str) -> None:
         resources = {"io_manager": FileIOManager(lake=connector, format=layout)}
         instance = dg.DagsterInstance.ephemeral()
         for key in ("2024-01-01", "ä/b=c%"):
@@ -113,7 +113,7 @@ class FilesContract:
         assert KEPT["rows"]["key"].to_list() == ["2024-01-01"] * 4 + ["ä/b=c%"] * 4
 
     @pytest.mark.slow
-    def test_a_killed_writer_leaves_a_whole_file(self, connector: Connector) -> None:
+    def test_a_killed_writer_leaves_a_whole_file(self, connector: Lake) -> None:
         for _ in range(3):
             worker = subprocess.Popen(
                 [sys.executable, "-c", OVER_AND_OVER, connector.type],
@@ -138,7 +138,7 @@ class ShownFilesContract(FilesContract):
     """Inherit it where a file is opened by its address, without the connector."""
 
     @pytest.mark.parametrize("layout", FORMATS)
-    def test_a_file_of_every_format_is_shown(self, connector: Connector, layout: str) -> None:
+    def test_a_file_of_every_format_is_shown(self, connector: Lake, layout: str) -> None:
         written = write_file(connector, f"files/a b=ä{file_options(layout).ending}", ROWS)
         shown = preview(written.uri, Wanted(limit=2), storage_options=connector.storage_options())
         assert (shown.format, shown.rows.columns, shown.rows.height) == (layout, ROWS.columns, 2)

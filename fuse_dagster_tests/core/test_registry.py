@@ -18,9 +18,9 @@ GROUP = "fuse_dagster.connectors"
 
 MODULE = """
 from typing import Literal
-from fuse_dagster.connectors.base import Connector
+from fuse_dagster.connectors.lake import Lake
 
-class Tape(Connector):
+class Tape(Lake):
     type: Literal["tape"] = "tape"
     def uri(self, *parts: str) -> str:
         return "tape://" + "/".join(parts)

@@ -24,7 +24,7 @@ from fuse_dagster.orchestration.io_manager import DeltaTables
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.lake import Lake
 
 OLD = 1_500_000_000
 """A time of modification long ago, in seconds since the epoch: nobody is still writing the file."""
@@ -116,7 +116,7 @@ def another_project(tmp_path: Path) -> Iterator[Project]:
 RUNS = (("load_release", "20210425"), ("load_release", "20260905"), ("load_month", "2013-01-01"), ("refresh", None))
 
 
-def materialized(project: Project, lake: Connector) -> dict[str, pl.DataFrame]:
+def materialized(project: Project, lake: Lake) -> dict[str, pl.DataFrame]:
     """All tables of the project in a lake, after every run."""
     for release in ("20210425", "20260905"):
         project.land_release(release)

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from fuse_dagster import DeltaIOManager, secrets
 from fuse_dagster.app.hiding import hidden
-from fuse_dagster.connectors import Connector, connectors
+from fuse_dagster.connectors import connectors
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.core.errors import ConfigError, FuseError
 from fuse_dagster.engines.spark.settings import shown
 from fuse_dagster.secrets import stores
@@ -51,7 +52,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert secrets.resolve(REFERENCE) == CANARY
 
 
-def made(name: str, field: str, value: str) -> Connector:
+def made(name: str, field: str, value: str) -> Lake:
     """A connector with a secret in one field, and in as few others as that takes."""
     kind = connectors.load(name)
     fields = kind.model_fields
@@ -66,7 +67,7 @@ def made(name: str, field: str, value: str) -> Connector:
     raise AssertionError(f"`{name}` can't be made with `{field}`")
 
 
-def ways_out(lake: Connector) -> Iterator[tuple[str, str]]:
+def ways_out(lake: Lake) -> Iterator[tuple[str, str]]:
     """Where what, and as which text, a connector may be shown or kept."""
     manager = DeltaIOManager(lake=lake)
     yield "str", str(lake)
@@ -76,7 +77,7 @@ def ways_out(lake: Connector) -> Iterator[tuple[str, str]]:
     yield "a traceback", _failing(lake)
 
 
-def _failing(lake: Connector) -> str:
+def _failing(lake: Lake) -> str:
     try:
         raise RuntimeError(lake)
     except RuntimeError as error:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from fuse_dagster import Connector, secrets
+from fuse_dagster import Lake, secrets
 from fuse_dagster.core.errors import ConfigError, MissingExtraError, SecretError
 from fuse_dagster.core.registry import Registry
 from fuse_dagster.secrets.env import Env
@@ -252,7 +252,7 @@ def test_fields_with_secrets_are_told_by_their_schema() -> None:
     assert secrets.secret_fields(Tape) == {"key", "other"}
 
 
-class Cabinet(Connector):
+class Cabinet(Lake):
     type: Literal["cabinet"] = "cabinet"
     key: str = secrets.secret_field(description="The key of the cabinet.")
 

@@ -11,7 +11,7 @@ import typer
 from fuse_dagster.app.cli.frame import call_of
 
 if TYPE_CHECKING:
-    from fuse_dagster.connectors import Connector
+    from fuse_dagster.connectors.lake import Lake
 
 Table = Annotated[
     str, typer.Argument(metavar="TABLE", help="Path or URI of a Delta table; with --connection its name below that.")
@@ -34,7 +34,7 @@ class Place:
 
     uri: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
-    lake: Connector | None = None
+    lake: Lake | None = None
     name: str = ""
 
     def __str__(self) -> str:
@@ -51,15 +51,16 @@ def place(context: typer.Context, address: str, *, connection: str | None = None
         connection: The connection, where the verb itself takes one.
 
     Raises:
-        ConfigError: There is no such profile or connection, or the name can't be one of its tables.
+        ConfigError: There is no such profile or connection, it holds no tables or files, or the name can't be one of
+            its tables.
         FuseError: A secret that the connection needs can't be resolved.
     """
     name = connection or call_of(context).connection
     if name is None:
         return Place(address)
-    from fuse_dagster.app.profiles import connection_of
+    from fuse_dagster.app.profiles import lake_of
 
-    connector = connection_of(name)
+    connector = lake_of(name)
     parts = [part for part in address.split("/") if part not in {"", "."}]
-    uri = connector.uri(*parts) if parts else connector.uri("_").rpartition("/")[0]
+    uri = connector.uri(*parts) if parts else connector.place
     return Place(uri, connector.storage_options(), connector, "/".join(parts))

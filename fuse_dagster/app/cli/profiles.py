@@ -61,11 +61,11 @@ def show_schema(context: typer.Context) -> None:
 @connections.command("list", epilog=examples("fuse connections list", "fuse connections list --profile prod"))
 def list_connections(context: typer.Context) -> None:
     """List the connections of a profile, and where each leads."""
-    from fuse_dagster.app.profiles import profile, root_of
+    from fuse_dagster.app.profiles import profile
 
     found = profile()
     rows = [
-        {"connection": name, "type": connector.type, "root": root_of(connector)}
+        {"connection": name, "type": connector.type, "root": connector.place}
         for name, connector in found.connections.items()
     ]
     output(context).answer(

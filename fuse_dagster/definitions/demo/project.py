@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dagster as dg
 
-from fuse_dagster.connectors.base import Connector
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.connectors.local import Local
 from fuse_dagster.definitions.demo import alerts, arrivals, bronze, checks, gold, jobs, silver
 from fuse_dagster.definitions.demo.settings import Places
 from fuse_dagster.orchestration.io_manager import DeltaIOManager
 
 
-def demo_definitions(where: Places, *, lake: Connector | None = None, engine: str = "local") -> dg.Definitions:
+def demo_definitions(where: Places, *, lake: Lake | None = None, engine: str = "local") -> dg.Definitions:
     """Put the demo together.
 
     Args:
@@ -32,7 +32,7 @@ def demo_definitions(where: Places, *, lake: Connector | None = None, engine: st
     )
 
 
-def _io_manager(lake: Connector, engine: str) -> DeltaIOManager:
+def _io_manager(lake: Lake, engine: str) -> DeltaIOManager:
     if engine != "spark":
         return DeltaIOManager(lake=lake)
     # Imported here, because the demo needs no Spark unless it is asked to run on it.

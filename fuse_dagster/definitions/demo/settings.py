@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuse_dagster.connectors.base import Connector
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.connectors.local import Local
 from fuse_dagster.connectors.profiles import load_profile
 from fuse_dagster.core.errors import ConfigError
@@ -69,7 +69,7 @@ def engine(chosen: str | None = None) -> str:
     return name
 
 
-def lake(where: Places, profile: str | None = None) -> Connector:
+def lake(where: Places, profile: str | None = None) -> Lake:
     """Say where the Delta tables lie.
 
     Args:
@@ -79,7 +79,7 @@ def lake(where: Places, profile: str | None = None) -> Connector:
 
     Raises:
         ProfileError: The profile can't be loaded.
-        ConfigError: It has no connection `lake`.
+        ConfigError: It has no connection `lake`, or one that holds no tables.
     """
     if not (profile or os.environ.get(VARIABLE)):
         return Local(root=str(where.lake))
@@ -89,7 +89,12 @@ def lake(where: Places, profile: str | None = None) -> Connector:
     if "lake" not in chosen.connections:
         known = did_you_mean("lake", chosen.connections)
         raise ConfigError(f"The profile `{chosen.name}` of `{own}` has no connection `lake`. {known}")
-    return chosen.connections["lake"]
+    found = chosen.connections["lake"]
+    if not isinstance(found, Lake):
+        raise ConfigError(
+            f"The connection `lake` of `{own}` is a `{found.type}`, which holds no tables. Name one that does."
+        )
+    return found
 
 
 def _place(variable: str, default: Path) -> Path:

@@ -13,7 +13,7 @@ from fuse_dagster_seaweedfs.netrc_store import Netrc
 
 from fuse_dagster import secrets
 from fuse_dagster.core.errors import ConfigError, SecretError
-from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract
+from fuse_dagster.testing.connectors import LakeContract, ListContract, ReadContract
 from fuse_dagster.testing.object_stores import StoreContract
 
 ENDPOINT = os.environ["SEAWEEDFS_ENDPOINT"]
@@ -32,7 +32,7 @@ def connector(other: Callable[..., SeaweedFS]) -> SeaweedFS:
     return other()
 
 
-class TestSeaweedFS(ConnectorContract, ListContract, ReadContract, StoreContract):
+class TestSeaweedFS(LakeContract, ListContract, ReadContract, StoreContract):
     wrong_credentials: ClassVar = {"secret_key": "something-else"}
     missing_container: ClassVar = {"bucket": "no-such-bucket"}
 
