@@ -76,6 +76,10 @@ class ConflictError(FuseError, RuntimeError, Transient):
     """Other writers kept changing the same table until the retries ran out; nothing was written."""
 
 
+class LoadOvertakenError(ConflictError):
+    """Another load of the same source into the same table landed first; nothing was written: read again."""
+
+
 class OutcomeUnknownError(FuseError, RuntimeError, Terminal):
     """The connection broke during a commit, and the table could not be asked for its outcome: look, then repeat."""
 

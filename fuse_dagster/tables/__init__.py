@@ -8,6 +8,7 @@ from fuse_dagster.tables.history.hashing import hash_keys
 from fuse_dagster.tables.history.memory.foreign import ForeignChange
 from fuse_dagster.tables.history.memory.inspecting import foreign_changes, known_snapshots
 from fuse_dagster.tables.history.reading import PointInTime, as_of, changes, current, numbered, point_in_time
+from fuse_dagster.tables.loads import Memo, Remembered, forgotten_memo, read_ledger, read_memo, seen_before
 from fuse_dagster.tables.maintaining.checkpointing import checkpoint
 from fuse_dagster.tables.maintaining.cleaning import vacuum
 from fuse_dagster.tables.maintaining.compacting import compact
@@ -25,9 +26,11 @@ __all__ = [
     "ForeignChange",
     "History",
     "MaintenanceReport",
+    "Memo",
     "Overwrite",
     "PointInTime",
     "RebuildResult",
+    "Remembered",
     "Slice",
     "Upsert",
     "Vacuumed",
@@ -40,13 +43,17 @@ __all__ = [
     "compact",
     "current",
     "foreign_changes",
+    "forgotten_memo",
     "hash_keys",
     "known_snapshots",
     "maintain",
     "numbered",
     "point_in_time",
+    "read_ledger",
+    "read_memo",
     "rebuild",
     "retract",
+    "seen_before",
     "vacuum",
     "write",
 ]

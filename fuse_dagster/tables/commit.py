@@ -122,14 +122,16 @@ def land(
         OutcomeUnknownError: It failed and the log could not be read.
     """
     ticket, before = ticket or Ticket(), view.version  # delta-rs' own writer moves the opened table on
+    if view.before_commit is not None:
+        view.before_commit()
+    if view.remember is not None:
+        ticket = view.remember(ticket)
     properties = CommitProperties(
         custom_metadata={WRITE_ID: ticket.write_id},
         # delta-rs would take its own commit, whose answer was lost, for another writer's, and commit once more.
         max_commit_retries=0 if alone else None,
         app_transactions=[Transaction(app, version) for app, version in ticket.transactions.items()] or None,
     )
-    if view.before_commit is not None:
-        view.before_commit()
     try:
         commit(properties)
     except (DeltaError, OSError, LostRaceError) as error:

@@ -124,7 +124,7 @@ def swap(view: TableView, plan: Swap, *, ticket: Ticket | None = None) -> Commit
         LostRaceError: The table has changed since the view was opened.
         SchemaError: A row is null in a column that the table declares NOT NULL.
     """
-    _refuse_nulls(view, plan.added)
+    refuse_nulls(view, plan.added)
     if not view.exists:
         return _make(view, plan, ticket)
     if plan.schema_changes:
@@ -203,16 +203,39 @@ def _without(height: int, positions: pl.Series) -> pl.Series:
 def _make(view: TableView, plan: Swap, ticket: Ticket | None) -> Committed:
     """Make the table with its first rows, in files that are laid out as later ones will be."""
     rows = plan.added.select(*plan.schema)
-    schema = Schema.from_arrow(rows.clear().to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
     adds = write_files(view, plan.groups(rows))
-    options = dict(view.storage_options)
+    return make_table(view, plan.schema, adds, rows_total=rows.height, ticket=ticket)
+
+
+def make_table(
+    view: TableView,
+    columns: Mapping[str, pl.DataType],
+    adds: Sequence[AddAction],
+    *,
+    rows_total: int,
+    ticket: Ticket | None = None,
+) -> Committed:
+    """Commit the first version of a table.
+
+    Args:
+        view: The absence of the table.
+        columns: Its columns and types.
+        adds: Its files.
+        rows_total: Rows in these files.
+        ticket: What the commit is known by.
+
+    Raises:
+        LostRaceError: Someone else made it first.
+    """
+    nothing = pl.DataFrame(schema=dict(columns)).to_arrow(compat_level=pl.CompatLevel.oldest())
+    schema, options = Schema.from_arrow(nothing.schema), dict(view.storage_options)
 
     def make(props: object) -> None:
         try:
             create_table_with_add_actions(
                 view.uri,
                 schema,
-                adds,
+                list(adds),
                 storage_options=options,
                 commit_properties=props,  # type: ignore[arg-type]
             )
@@ -221,7 +244,7 @@ def _make(view: TableView, plan: Swap, ticket: Ticket | None) -> Committed:
                 raise LostRaceError from error
             raise
 
-    return Committed(land(view, make, ticket=ticket), len(adds), sum(add.size for add in adds), rows.height)
+    return Committed(land(view, make, ticket=ticket), len(adds), sum(add.size for add in adds), rows_total)
 
 
 def _new_files(plan: Swap, rows: FileRows, files: Sequence[int]) -> Iterator[pl.DataFrame]:
@@ -283,7 +306,16 @@ def refuse_lost_promises(view: TableView) -> None:
         )
 
 
-def _refuse_nulls(view: TableView, added: pl.DataFrame) -> None:
+def refuse_nulls(view: TableView, added: pl.DataFrame) -> None:
+    """Refuse nulls where the table promises that there are none.
+
+    Args:
+        view: The opened table, or its absence.
+        added: Rows that come, of the table's columns.
+
+    Raises:
+        SchemaError: A row is null in a column that the table declares NOT NULL.
+    """
     if not view.exists:
         return
     for declared in view.table.schema().fields:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -20,6 +20,9 @@ from fuse_dagster.core.errors import ConfigError, FuseError, TableNotFoundError,
 from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.engines.local.addresses import is_local, normal_uri, polars_options
 from fuse_dagster.engines.local.reading import open_table, scan_opened
+
+if TYPE_CHECKING:
+    from fuse_dagster.tables.commit import Ticket
 
 # A writer that swaps files by hand must keep these promises itself, so it only meets tables that ask for no others.
 _KEPT = frozenset({"timestampNtz", "appendOnly", "invariants", "checkConstraints"})
@@ -36,12 +39,15 @@ class TableView:
         storage_options: Credentials and settings of the store, as delta-rs takes them.
         delta: The opened table; None where there is none yet.
         before_commit: Called before a commit is tried, where given.
+        remember: Takes the ticket of a commit that is about to be tried, where given, writes what the table remembers
+            with it, and gives the ticket with the transactions of that.
     """
 
     uri: str
     storage_options: Mapping[str, str] = field(repr=False)
     delta: DeltaTable | None
     before_commit: Callable[[], None] | None = None
+    remember: Callable[[Ticket], Ticket] | None = None
 
     @property
     def exists(self) -> bool:

@@ -1,0 +1,162 @@
+"""Rows that come in a stream: written part by part as files beside the table, and named by one commit at the end.
+
+Memory holds one part, however many rows there are. That works where rows only come, or take the place of all others;
+whatever looks a row up by its key needs the batch as a whole.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from deltalake.fs import DeltaStorageHandler
+from deltalake.transaction import AddAction
+
+from fuse_dagster.core.errors import ConflictError, first_line
+from fuse_dagster.tables.batch import to_batch
+from fuse_dagster.tables.commit import Committed
+from fuse_dagster.tables.modes import Append, Overwrite, WriteMode
+from fuse_dagster.tables.new_files import write_files
+from fuse_dagster.tables.schema import complete, reconcile
+from fuse_dagster.tables.swapping import make_table, refuse_nulls, replace_files
+from fuse_dagster.tables.tally import Tally
+from fuse_dagster.tables.view import TableView, unkept_promises
+
+_PART_BYTES = 128 * 1024 * 1024
+_PART_ROWS = 500_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Parts:
+    """Rows that lie beside a table as files, and belong to it once a commit names them.
+
+    Attributes:
+        schema: Columns and types that the table has then.
+        adds: One action per file.
+        rows: How many there are.
+    """
+
+    schema: Mapping[str, pl.DataType]
+    adds: list[AddAction] = field(default_factory=list)
+    rows: int = 0
+
+
+def streams(view: TableView, reader: pa.RecordBatchReader, mode: WriteMode) -> bool:
+    """Whether rows can be written as they come: else they have to be held as a whole.
+
+    Args:
+        view: The opened table, or its absence.
+        reader: The rows, not asked yet.
+        mode: The declaration.
+    """
+    if unkept_promises(view) or not len(reader.schema) or not _only_brings(mode):
+        return False
+    if not view.exists:
+        return True
+    # A new column makes a commit of another kind, which takes all rows at once.
+    nothing = to_batch(reader.schema.empty_table())
+    known = view.schema()
+    if isinstance(mode, Overwrite):
+        return dict(nothing.schema) == known
+    _, change = reconcile(nothing, known, policy=mode.schema)
+    return not change
+
+
+def write_parts(view: TableView, reader: pa.RecordBatchReader, mode: WriteMode) -> Parts:
+    """Write rows as files, part by part.
+
+    Args:
+        view: The opened table, or its absence.
+        reader: The rows; consumed.
+        mode: The declaration.
+
+    Raises:
+        SchemaError: A part does not fit the table's columns. The files written so far are removed.
+    """
+    parts: Parts | None = None
+    try:
+        for chunk in _chunks(reader):
+            if parts is None:
+                typed, _ = reconcile(to_batch(chunk), view.schema(), policy=mode.schema)
+                parts = Parts(view.schema() or dict(typed.schema))
+            else:
+                typed, _ = reconcile(to_batch(chunk), parts.schema, policy=mode.schema)
+            rows = complete(typed, parts.schema)
+            refuse_nulls(view, rows)
+            parts.adds += write_files(view, [rows])
+            parts.rows += rows.height
+    except BaseException:
+        if parts is not None:
+            drop(view, parts)
+        raise
+    return parts or Parts(view.schema() or dict(to_batch(reader.schema.empty_table()).schema))
+
+
+def commit_parts(view: TableView, parts: Parts, mode: WriteMode) -> tuple[Committed | None, Tally]:
+    """Name the files in one commit.
+
+    Args:
+        view: The table as it is now, or its absence.
+        parts: The files.
+        mode: The declaration.
+
+    Raises:
+        LostRaceError: The table has changed since the view was opened.
+        ConflictError: Its columns have changed since the files were written.
+    """
+    if not view.exists:
+        made = make_table(view, parts.schema, parts.adds, rows_total=parts.rows)
+        return made, Tally(inserted=parts.rows)
+    known = view.schema()
+    if unkept_promises(view) or any(known.get(name) != dtype for name, dtype in parts.schema.items()):
+        raise ConflictError(f"the columns of `{view.uri}` changed while rows were written to it; run this again")
+    held = view.count_rows()
+    if isinstance(mode, Overwrite):
+        gone = view.files()["path"].to_list()
+        committed = replace_files(view, gone, parts.adds, rows_total=parts.rows)
+        return committed, Tally(inserted=parts.rows, deleted=held)
+    if not parts.rows:
+        return None, Tally()
+    committed = replace_files(view, [], parts.adds, rows_total=held + parts.rows)
+    return committed, Tally(inserted=parts.rows)
+
+
+def drop(view: TableView, parts: Parts) -> None:
+    """Remove files that no commit names. Failing to is harmless: a vacuum finds them."""
+    handler = DeltaStorageHandler(view.uri, dict(view.storage_options))
+    try:
+        for one in parts.adds:
+            handler.delete_file(one.path)
+    except OSError as error:
+        logger.warning("files of a write to %s that failed stay until the next vacuum: %s", view.uri, first_line(error))
+
+
+def _only_brings(mode: WriteMode) -> bool:
+    if isinstance(mode, Append):
+        return not mode.once and not mode.partition_by
+    if isinstance(mode, Overwrite):
+        return mode.is_whole_truth and not mode.skip_if_unchanged and not mode.partition_by and mode.schema == "evolve"
+    return False
+
+
+def _chunks(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Batches put together to parts that fill a file, without holding more."""
+    waiting: list[Any] = []
+    rows = size = 0
+    for batch in reader:
+        if not batch.num_rows:
+            continue
+        waiting.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= _PART_ROWS or size >= _PART_BYTES:
+            yield pa.Table.from_batches(waiting, reader.schema)
+            waiting.clear()
+            rows = size = 0
+    if waiting:
+        yield pa.Table.from_batches(waiting, reader.schema)
