@@ -1,5 +1,21 @@
 """Incremental loading: what a source brought since the last load, and how far it was read. No Dagster in here."""
 
-from fuse_dagster.ingest.source import Ledger, Position, Reading, Source
+from fuse_dagster.ingest.databases import TableSource, Window
+from fuse_dagster.ingest.drift import Drift, DriftPolicy
+from fuse_dagster.ingest.load import LoadResult, load, position_of
+from fuse_dagster.ingest.source import Ledger, Position, Reading, Remembers, Source
 
-__all__ = ["Ledger", "Position", "Reading", "Source"]
+__all__ = [
+    "Drift",
+    "DriftPolicy",
+    "Ledger",
+    "LoadResult",
+    "Position",
+    "Reading",
+    "Remembers",
+    "Source",
+    "TableSource",
+    "Window",
+    "load",
+    "position_of",
+]

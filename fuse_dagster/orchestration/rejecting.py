@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from fuse_dagster.core.errors import SchemaError
 from fuse_dagster.core.naming import listing
-from fuse_dagster.tables import Append, write
+from fuse_dagster.ingest import quarantine
+from fuse_dagster.ingest.quarantine import AT, BATCH, SUFFIX
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from fuse_dagster.orchestration.target import Target
 
-SUFFIX = "__rejected"
-"""After the name of a table: the table beside it with the rows that it did not take."""
-
-BATCH = "_rejected_batch"
-"""Column of that table: the partition that the row came with, or the root run where there is none."""
-
-AT = "_rejected_at"
-"""Column of that table: when the root run was created, UTC."""
+__all__ = ["AT", "BATCH", "SUFFIX", "batch_name", "put_aside", "rejected_table", "rejected_uri"]
 
 
 def rejected_uri(target: Target) -> str:
@@ -64,18 +56,5 @@ def put_aside(target: Target, rows: pl.DataFrame, batch: str) -> None:
     Raises:
         SchemaError: The rows have a column of the names that are added, or do not fit the table of rejected rows.
     """
-    taken = [name for name in (BATCH, AT) if name in rows.columns]
-    if taken:
-        raise SchemaError(f"the batch has {taken}, which rejected rows get; drop or rename them in the asset")
-    said = rows.with_columns(pl.lit(batch).alias(BATCH), pl.lit(target.run_created).alias(AT))
-    once = Append(once="batch", batch_id=f"{batch}:{_digest(rows)}")
-    write(rejected_uri(target), said, once, storage_options=target.storage_options or None)
-
-
-def _digest(rows: pl.DataFrame) -> str:
-    """Tells sets of rows apart, whatever their order."""
-    names = sorted(rows.columns)
-    found = hashlib.sha256(repr(names).encode())
-    for row in sorted(map(repr, rows.select(names).iter_rows())):
-        found.update(row.encode("utf-8", "surrogatepass"))
-    return found.hexdigest()
+    options = target.storage_options or None
+    quarantine.put_aside(target.uri, rows, batch, at=target.run_created, storage_options=options)

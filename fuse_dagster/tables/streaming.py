@@ -16,7 +16,7 @@ import pyarrow as pa
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction
 
-from fuse_dagster.core.errors import ConflictError, first_line
+from fuse_dagster.core.errors import ConflictError, SchemaError, first_line
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.commit import Committed
 from fuse_dagster.tables.modes import Append, Overwrite, WriteMode
@@ -64,7 +64,10 @@ def streams(view: TableView, reader: pa.RecordBatchReader, mode: WriteMode) -> b
     known = view.schema()
     if isinstance(mode, Overwrite):
         return dict(nothing.schema) == known
-    _, change = reconcile(nothing, known, policy=mode.schema)
+    try:
+        _, change = reconcile(nothing, known, policy=mode.schema)
+    except SchemaError:
+        return True  # the first part is refused, with values that show why
     return not change
 
 

@@ -64,6 +64,16 @@ def list_files(view: TableView, name: str) -> list[str]:
     return sorted(entry.base_name for entry in found)
 
 
+def other_loads(view: TableView, name: str) -> list[str]:
+    """Folders of other loads that a table remembers."""
+    if is_local(view.uri):
+        found = [path.name for path in Path(view.uri, _ROOT).glob("*")]
+    else:
+        listed = _handler(view).get_file_info_selector(FileSelector(_ROOT, allow_not_found=True, recursive=True))
+        found = [entry.path.rpartition("/")[0].rpartition("/")[2] for entry in listed if entry.is_file]
+    return sorted({one for one in found if one != folder(name).rpartition("/")[2]})
+
+
 def remove_files(view: TableView, name: str, files: Iterable[str]) -> None:
     """Remove files that no load needs. Failing to is harmless: the log tells which of them hold."""
     try:

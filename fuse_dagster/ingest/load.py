@@ -1,0 +1,290 @@
+"""One load: a source is read from where the last one ended, and its rows and its position land in one commit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from fuse_dagster.core.errors import ConfigError, TableStateError
+from fuse_dagster.core.results import WriteResult
+from fuse_dagster.engines.local.addresses import normal_uri
+from fuse_dagster.ingest.drift import Drift, DriftPolicy, drift_of, judge_drift
+from fuse_dagster.ingest.quarantine import put_aside
+from fuse_dagster.ingest.source import Position, Remembers
+from fuse_dagster.tables import (
+    Append,
+    History,
+    Memo,
+    Overwrite,
+    Remembered,
+    Upsert,
+    WriteMode,
+    forgotten_memo,
+    read_memo,
+    seen_before,
+    write,
+)
+from fuse_dagster.tables.loads.files import other_loads
+from fuse_dagster.tables.view import open_view
+
+if TYPE_CHECKING:
+    from fuse_dagster.ingest.source import Reading, Source
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """The outcome of one load.
+
+    Attributes:
+        rows: Rows that the source brought.
+        bytes: Their size in memory as Arrow.
+        rejected: Pieces that the source could not read, which are in quarantine.
+        before: Where the load began; None for the source's start.
+        after: Where it ended, as the table now remembers; None where nothing was ever read.
+        lag: How long ago the event was that the position stands for; None where it stands for no time.
+        seconds: Wall time.
+        drift: How the columns differed from the table's.
+        written: What the table made of the rows.
+    """
+
+    rows: int
+    bytes: int
+    rejected: int
+    before: Position | None
+    after: Position | None
+    lag: timedelta | None
+    seconds: float
+    drift: Drift
+    written: WriteResult
+
+
+def load(
+    source: Source,
+    table: str | Path,
+    mode: WriteMode,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    full_refresh: bool = False,
+    drift: DriftPolicy = "evolve",
+    on_rejected: Callable[[pl.DataFrame], object] | None = None,
+    masked: Collection[str] = (),
+) -> LoadResult:
+    """Bring what is new in a source to a table, in one commit, or not at all.
+
+    Args:
+        source: What is read.
+        table: URI or path of the table; made if absent.
+        mode: What becomes of the rows. A whole `Overwrite` reads the source from its start each time.
+        storage_options: As delta-rs takes them.
+        full_refresh: Read the source from its start, whatever was read before. An `Append` then replaces the table's
+            rows; `Upsert`, `History` and `Append(once=[...])` take all rows again, and know them by their keys.
+        drift: What to make of columns that differ from the table's.
+        on_rejected: Takes what the source could not read, and the rows of `null_keys="reject"`, before the commit; by
+            default they go to the table beside this one whose name ends in `__rejected`.
+        masked: Columns whose values must not appear in an error.
+
+    Raises:
+        ConfigError: The mode would double rows that the source brings again, or the source can't be read on.
+        InputError: The source or its rows are refused; nothing was written.
+        LoadOvertakenError: Another load of this source landed meanwhile; nothing was written.
+        TableStateError: It is not known how far the source was read.
+    """
+    started = time.perf_counter()
+    _refuse_doubling(source, mode, drift)
+    anew = full_refresh or (isinstance(mode, Overwrite) and mode.is_whole_truth)
+    options = storage_options or None
+    recall = forgotten_memo if anew else read_memo
+    memory = recall(table, source.identity, storage_options=options)
+    begin = _Begin(source.identity, memory, anew, None if anew else _position(memory))
+    ledger = None if anew else _TableLedger(table, memory, options)
+    aside = on_rejected or partial(_put_aside, table, source.identity, options)
+    with source.read(begin.position, ledger) as reading:
+        counted = _Counted(reading.batches())
+        view = open_view(table, options)
+        found = drift_of(counted.schema, view.schema(), own=_own(mode))
+        judge_drift(found, drift, source=source.identity, table=str(table))
+        end = _End(reading, begin, aside)
+        written = write(
+            table,
+            counted.reader(),
+            _replacing(mode, table, source.identity, options) if full_refresh else mode,
+            storage_options=options,
+            masked=masked,
+            on_rejected=aside,
+            memo=end.memo,
+        )
+        _tell(reading, source.identity)
+    return _result(begin, end, counted, found, written, seconds=time.perf_counter() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    identity: str
+    memory: Remembered
+    anew: bool
+    position: Position | None
+
+
+@dataclass(slots=True)
+class _End:
+    """What is asked of a reading once its rows are consumed, and before anything is committed."""
+
+    reading: Reading
+    begin: _Begin
+    aside: Callable[[pl.DataFrame], object]
+    position: Position | None = None
+    rejected: int = 0
+
+    def memo(self) -> Memo:
+        rejected = self.reading.rejected()
+        if not rejected.is_empty():
+            self.aside(rejected)
+            self.rejected = rejected.height
+        self.position = self.reading.position() or self.begin.position
+        return Memo(
+            name=self.begin.identity,
+            data=_data(self.position),
+            after=self.begin.memory,
+            entries=self.reading.entries() if isinstance(self.reading, Remembers) else None,
+            afresh=self.begin.anew,
+        )
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Rows, counted as they pass."""
+
+    inner: pa.RecordBatchReader
+    rows: int = 0
+    bytes: int = 0
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.inner.schema
+
+    def reader(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self.inner.schema, self._passing())
+
+    def _passing(self) -> Iterator[pa.RecordBatch]:
+        for batch in self.inner:
+            self.rows += batch.num_rows
+            self.bytes += batch.nbytes
+            yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class _TableLedger:
+    """What was brought before, asked of the table that took it."""
+
+    table: str | Path
+    memory: Remembered
+    options: Mapping[str, str] | None = field(repr=False)
+
+    def seen(self, ids: Collection[str]) -> set[str]:
+        return seen_before(self.table, self.memory, ids, storage_options=self.options)
+
+
+def position_of(table: str | Path, source: str, *, storage_options: Mapping[str, str] | None = None) -> Position | None:
+    """How far a source was read into a table; None where no load of it has landed.
+
+    Args:
+        table: URI or path of the table.
+        source: The identity of the source.
+        storage_options: As delta-rs takes them.
+
+    Raises:
+        TableStateError: It is lost.
+    """
+    return _position(read_memo(table, source, storage_options=storage_options))
+
+
+def _result(
+    begin: _Begin, end: _End, counted: _Counted, drift: Drift, written: WriteResult, *, seconds: float
+) -> LoadResult:
+    at = None if end.position is None else end.position.time
+    return LoadResult(
+        rows=counted.rows,
+        bytes=counted.bytes,
+        rejected=end.rejected + written.rejected,
+        before=begin.position,
+        after=end.position,
+        lag=None if at is None else datetime.now(tz=UTC) - at,
+        seconds=seconds,
+        drift=drift,
+        written=written,
+    )
+
+
+def _tell(reading: Reading, identity: str) -> None:
+    try:
+        reading.landed()
+    except Exception as error:  # noqa: BLE001 - the rows have landed, and the next load says it again
+        logger.warning("what follows the load of `%s` failed, and is done by the next: %s", identity, error)
+
+
+def _data(position: Position | None) -> bytes:
+    said: Any = None
+    if position is not None:
+        at = None if position.time is None else position.time.astimezone(UTC).isoformat()
+        said = {"value": dict(position.value), "said": position.said, "time": at}
+    return json.dumps({"position": said}, sort_keys=True).encode()
+
+
+def _position(memory: Remembered) -> Position | None:
+    if not memory.data:
+        return None
+    try:
+        said = json.loads(memory.data)["position"]
+        if said is None:
+            return None
+        at = None if said["time"] is None else datetime.fromisoformat(said["time"])
+        return Position(value=said["value"], said=said["said"], time=at)
+    except (ValueError, KeyError, TypeError) as error:
+        raise TableStateError(
+            f"what the load `{memory.name}` remembers is no position; load once with `full_refresh=True`"
+        ) from error
+
+
+def _own(mode: WriteMode) -> Collection[str]:
+    if isinstance(mode, History):
+        return mode.reserved
+    return mode.own if isinstance(mode, Upsert) else ()
+
+
+def _refuse_doubling(source: Source, mode: WriteMode, drift: str) -> None:
+    if drift not in ("evolve", "warn", "refuse"):
+        raise ConfigError(f"`drift` is `{drift}`; valid: evolve, warn, refuse")
+    if getattr(source, "repeats", False) and isinstance(mode, Append) and not mode.once:
+        raise ConfigError(
+            f"`{source.identity}` brings rows again that were loaded before (`reread`, or a window), which an Append "
+            "would double; load it by Upsert or History, by `Append(once=[...])`, or replace the part by Overwrite"
+        )
+
+
+def _replacing(mode: WriteMode, table: str | Path, identity: str, options: Mapping[str, str] | None) -> WriteMode:
+    """The mode of a full refresh: what only adds rows would double them, so they replace what is there."""
+    if not isinstance(mode, Append) or mode.once_by_key:
+        return mode
+    others = other_loads(open_view(normal_uri(table), options), identity)
+    if others:
+        raise ConfigError(
+            f"a full refresh of `{identity}` would replace all rows of `{table}`, and other sources have loads there "
+            f"({', '.join(others)}). Nothing was read; give each source a table of its own, or use a mode with keys"
+        )
+    return Overwrite(partition_by=mode.partition_by, skip_if_unchanged=False)
+
+
+def _put_aside(table: str | Path, batch: str, options: Mapping[str, str] | None, rows: pl.DataFrame) -> None:
+    put_aside(table, rows, batch, storage_options=options)
