@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from fuse_dagster.orchestration.file_io_manager import FileIOManager
     from fuse_dagster.orchestration.files import read_file, write_file
     from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
+    from fuse_dagster.orchestration.loads import discover, load_table, load_tables
     from fuse_dagster.orchestration.maintenance import maintenance_job
     from fuse_dagster.orchestration.spark import SparkResource
     from fuse_dagster.orchestration.sql_models import sql_model
+    from fuse_dagster.orchestration.watermarks import watermark_check
     from fuse_dagster.quality.rules import Rule, split
 
 __version__ = "0.1.0"
@@ -50,14 +52,18 @@ _WHERE = {
     "SparkResource": "orchestration.spark",
     "Volume": "connectors.volumes",
     "delta_table": "orchestration.assets",
+    "discover": "orchestration.loads",
     "history_checks": "orchestration.checks",
     "history_table": "orchestration.assets",
     "load_profile": "connectors.profiles",
+    "load_table": "orchestration.loads",
+    "load_tables": "orchestration.loads",
     "maintenance_job": "orchestration.maintenance",
     "read_file": "orchestration.files",
     "split": "quality.rules",
     "sql_model": "orchestration.sql_models",
     "table_checks": "orchestration.checks",
+    "watermark_check": "orchestration.watermarks",
     "write_file": "orchestration.files",
 }
 
@@ -78,14 +84,18 @@ __all__ = [
     "SparkResource",
     "Volume",
     "delta_table",
+    "discover",
     "history_checks",
     "history_table",
     "load_profile",
+    "load_table",
+    "load_tables",
     "maintenance_job",
     "read_file",
     "split",
     "sql_model",
     "table_checks",
+    "watermark_check",
     "write_file",
 ]
 

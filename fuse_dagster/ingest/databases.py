@@ -15,6 +15,7 @@ from fuse_dagster.core.errors import ConfigError, InputError
 from fuse_dagster.ingest.overlap import Overlap
 from fuse_dagster.ingest.source import Ledger, Position, Reading
 from fuse_dagster.ingest.watermark import Lag, decode, encode, event_time, in_words, is_before, less
+from fuse_dagster.tables.batch import to_batch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,9 +127,20 @@ class TableSource:
         return str(self.name or self.table)
 
     @property
+    def is_part(self) -> bool:
+        """Whether only a part of the source is read."""
+        return self.window is not None
+
+    @property
     def repeats(self) -> bool:
         """Whether a reading brings rows again that a sink has to recognize."""
         return self.reread is not None or self.window is not None
+
+    def schema(self) -> dict[str, pl.DataType]:
+        """Its columns and types, as a batch of it has them."""
+        text = f"SELECT {self._chosen()} FROM {self._from()} AS source WHERE 1 = 0"  # noqa: S608 - names are quoted
+        with self._asked(text, {}) as reader:
+            return dict(to_batch(reader.schema.empty_table()).schema)
 
     def within(self, start: Any, end: Any) -> TableSource:
         """The part of it from `start` to before `end`, for a backfill; the watermark stays where it is."""
@@ -152,8 +164,7 @@ class TableSource:
             upper = self._upper(since)
             where, values = self._between(since, upper)
         flags = self._flags(since, upper, values)
-        chosen = "*" if self.columns is None else ", ".join(self._quoted(name) for name in self.columns)
-        said = ", ".join([f"source.{chosen}" if chosen == "*" else chosen, *flags])
+        said = ", ".join([self._chosen(), *flags])
         text = f"SELECT {said} FROM {self._from()} AS source WHERE {where}"  # noqa: S608 - names are quoted
         with self._asked(text, values) as reader:
             yield _Rows(self, reader, since, upper)
@@ -296,6 +307,9 @@ class TableSource:
     def _back(self, value: Any) -> Any:
         lag = self.lag if self.reread is None else self.reread
         return value if lag is None else less(value, lag)
+
+    def _chosen(self) -> str:
+        return "source.*" if self.columns is None else ", ".join(self._quoted(name) for name in self.columns)
 
     def _from(self) -> str:
         return f"({self.query})" if self.table is None else self.database.table(self.table)

@@ -86,7 +86,8 @@ def load(
     Args:
         source: What is read.
         table: URI or path of the table; made if absent.
-        mode: What becomes of the rows. A whole `Overwrite` reads the source from its start each time.
+        mode: What becomes of the rows. One that takes a batch for the whole truth (a whole `Overwrite`,
+            `Upsert(absent="delete")`, a `History` of snapshots) reads the source from its start each time.
         storage_options: As delta-rs takes them.
         full_refresh: Read the source from its start, whatever was read before. An `Append` then replaces the table's
             rows; `Upsert`, `History` and `Append(once=[...])` take all rows again, and know them by their keys.
@@ -103,7 +104,7 @@ def load(
     """
     started = time.perf_counter()
     _refuse_doubling(source, mode, drift)
-    anew = full_refresh or (isinstance(mode, Overwrite) and mode.is_whole_truth)
+    anew = full_refresh or mode.is_whole_truth
     options = storage_options or None
     recall = forgotten_memo if anew else read_memo
     memory = recall(table, source.identity, storage_options=options)
@@ -266,6 +267,11 @@ def _own(mode: WriteMode) -> Collection[str]:
 def _refuse_doubling(source: Source, mode: WriteMode, drift: str) -> None:
     if drift not in ("evolve", "warn", "refuse"):
         raise ConfigError(f"`drift` is `{drift}`; valid: evolve, warn, refuse")
+    if getattr(source, "is_part", False) and mode.is_whole_truth:
+        raise ConfigError(
+            f"a part of `{source.identity}` is read, and {type(mode).__name__} takes it for the whole truth: all else "
+            "would be gone. Replace the part by `Overwrite(where=...)`, or use a mode that keeps what is absent"
+        )
     if getattr(source, "repeats", False) and isinstance(mode, Append) and not mode.once:
         raise ConfigError(
             f"`{source.identity}` brings rows again that were loaded before (`reread`, or a window), which an Append "

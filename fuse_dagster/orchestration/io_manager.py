@@ -3,6 +3,7 @@
 # Dagster and pydantic read these annotations, so they are not postponed.
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from logging import Logger
 from typing import Any
 
 import polars as pl
@@ -31,10 +32,23 @@ from fuse_dagster.orchestration.loading import (
     source_of_input,
     source_of_key,
 )
+from fuse_dagster.orchestration.loads import describe_load, load_of, load_target
 from fuse_dagster.orchestration.metadata import describe_write, summary
 from fuse_dagster.orchestration.spark_loading import read_source_with_spark
-from fuse_dagster.orchestration.target import target_of_asset, target_of_output
+from fuse_dagster.orchestration.target import Target, target_of_asset, target_of_output
 from fuse_dagster.orchestration.writing import refuse_nested, write_target
+
+
+def _land(target: Target, data: object, lake: Lake, log: Logger) -> dict[str, Any]:
+    """Write a frame, or load a source, and describe what happened."""
+    wanted = load_of(data)
+    loaded = None if wanted is None else load_target(target, wanted)
+    result = write_target(target, data) if loaded is None else loaded.written
+    log.info(summary(target, result))
+    if loaded is not None and result.table_version < 0:
+        return describe_load(loaded)  # nothing was there to make a table of
+    described = describe_write(target, result, lake=lake, log=log)
+    return described if loaded is None else {**described, **describe_load(loaded)}
 
 
 class DeltaIOManager(ConfigurableIOManager):
@@ -44,7 +58,9 @@ class DeltaIOManager(ConfigurableIOManager):
     RecordBatchReader, a DuckDB relation or a Spark DataFrame; the annotation of an input chooses among the same (a
     LazyFrame without one). With `spark`, tables are written through its session, which also reads what is annotated
     with Spark's DataFrame. The write mode is that of the asset's metadata or decorator; by default the asset's
-    partition, or the table, is replaced. What an input may ask for: `ReadOptions`.
+    partition, or the table, is replaced. A function may also return a source, as `ingest.TableSource`: what is new in
+    it since the last load that landed is then brought to the table (see `load_table`). What an input may ask for:
+    `ReadOptions`.
 
     Examples:
         >>> import dagster as dg
@@ -68,9 +84,7 @@ class DeltaIOManager(ConfigurableIOManager):
         """
         target = target_of_output(context, self.lake, session_of(self.spark, self.lake))
         refuse_nested(target, self.lake)
-        result = write_target(target, obj)
-        context.log.info(summary(target, result))
-        described = describe_write(target, result, lake=self.lake, log=context.log)
+        described = _land(target, obj, self.lake, context.log)
         # What the function said itself stands: Dagster refuses one key from both.
         said = context.output_metadata
         context.add_output_metadata({name: value for name, value in described.items() if name not in said})
@@ -130,9 +144,7 @@ class DeltaTables(ConfigurableResource):  # type: ignore[type-arg]  # it provide
         """
         target = target_of_asset(context, self.lake, asset, session_of(self.spark, self.lake))
         refuse_nested(target, self.lake)
-        result = write_target(target, data)
-        context.log.info(summary(target, result))
-        described = describe_write(target, result, lake=self.lake, log=context.log)
+        described = _land(target, data, self.lake, context.log)
         return MaterializeResult(asset_key=target.asset, metadata=described)
 
     def read(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from fuse_dagster.connectors.lake import Lake
 
+FULL_REFRESH = "fuse/full_refresh"
+"""Tag of a run that loads its sources from the start."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -38,6 +41,7 @@ class Target:
         run_created: When the root run was created, UTC: the same for every retry of it.
         root_run: Id of the root run: the same for every retry of it.
         spark: The session that writes; None for the local engine.
+        full_refresh: Whether the run asks for its sources to be read from the start.
     """
 
     asset: AssetKey
@@ -49,6 +53,7 @@ class Target:
     run_created: datetime
     root_run: str
     spark: Any = None
+    full_refresh: bool = False
 
     @property
     def storage_options(self) -> Mapping[str, str]:
@@ -82,6 +87,7 @@ def target_of_output(context: OutputContext, lake: Lake, spark: Any = None) -> T
         run_created=root_created(step.instance, step.dagster_run),
         root_run=step.dagster_run.root_run_id or step.dagster_run.run_id,
         spark=spark,
+        full_refresh=_asks_for_all(step.dagster_run.tags),
     )
 
 
@@ -114,7 +120,16 @@ def target_of_asset(context: AssetExecutionContext, lake: Lake, asset: AssetKey 
         run_created=root_created(context.instance, context.run),
         root_run=context.run.root_run_id or context.run.run_id,
         spark=spark,
+        full_refresh=_asks_for_all(context.run.tags),
     )
+
+
+def _asks_for_all(tags: Mapping[str, str]) -> bool:
+    said = tags.get(FULL_REFRESH, "false")
+    if said not in ("true", "false"):
+        msg = f"The run's tag `{FULL_REFRESH}` is `{said}`. Valid: true, false."
+        raise ConfigError(msg)
+    return said == "true"
 
 
 def root_created(instance: DagsterInstance, run: DagsterRun) -> datetime:

@@ -1,0 +1,168 @@
+"""Loads as assets: what is new lands, and the materialization says how far the source was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from fuse_dagster import DeltaIOManager, discover, load_table, load_tables, watermark_check
+from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.ingest import TableSource
+from fuse_dagster.orchestration.loads import Load, names_in
+from fuse_dagster.tables import Append, History, Overwrite, Upsert
+from fuse_dagster_tests.ingest.shop import Shop
+from fuse_dagster_tests.orchestration.helpers import Lake, metadata
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop(
+        "CREATE TABLE orders (id BIGINT, changed TIMESTAMPTZ, name VARCHAR)",
+        "INSERT INTO orders VALUES (1, '2024-01-01 10:00Z', 'a'), (2, '2024-01-02 10:00Z', 'b')",
+    )
+
+
+def _run(lake: Lake, *assets: Any, partition: str | None = None, tags: Any = None) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        assets,
+        instance=lake.instance,
+        partition_key=partition,
+        tags=tags,
+        resources={"io_manager": DeltaIOManager(lake=lake.connector)},
+    )
+
+
+def _orders(shop: Shop, **options: Any) -> dg.AssetsDefinition:
+    @load_table(**{"mode": Append(), **options})
+    def orders() -> TableSource:
+        """The orders of the shop."""
+        return TableSource(database=shop, table="orders", cursor="changed", timezone="UTC")
+
+    return orders
+
+
+def test_each_run_brings_what_is_new_and_says_how_far_it_came(lake: Lake, shop: Shop) -> None:
+    orders = _orders(shop)
+    first = metadata(_run(lake, orders), "orders")
+    assert first["rows_loaded"] == 2
+    assert (first["watermark_before"], first["watermark_after"]) == ("none", "2024-01-02 10:00:00Z")
+    assert first["dagster/last_updated_timestamp"] == datetime.fromisoformat("2024-01-02T10:00Z").timestamp()
+    assert first["lag_seconds"] > timedelta(days=300).total_seconds()
+    assert first["drift"] == "none"
+    shop.do("ALTER TABLE orders ADD COLUMN size INTEGER", "INSERT INTO orders VALUES (3, '2024-01-03 10:00Z', 'c', 7)")
+    second = metadata(_run(lake, orders), "orders")
+    assert (second["rows_loaded"], second["dagster/row_count"]) == (1, 3)
+    assert (second["watermark_before"], second["drift"]) == ("2024-01-02 10:00:00Z", "size: int32 is new")
+    third = metadata(_run(lake, orders), "orders")
+    assert (third["rows_loaded"], third["committed"]) == (0, False)
+    assert orders.descriptions_by_key[dg.AssetKey("orders")] == "The orders of the shop."
+
+
+def test_freshness_is_told_by_the_watermark_and_not_by_the_run(lake: Lake, shop: Shop) -> None:
+    orders = _orders(shop)
+    result = _run(
+        lake,
+        orders,
+        watermark_check(orders, stale_after=timedelta(hours=1)),
+        watermark_check(orders, stale_after=timedelta(days=9999), name="old_is_fine"),
+    )
+    assert {one.check_name: one.passed for one in result.get_asset_check_evaluations()} == {
+        "watermark_is_fresh": False,
+        "old_is_fine": True,
+    }
+    with pytest.raises(ConfigError, match="above zero"):
+        watermark_check(orders, stale_after=timedelta(0))
+
+
+def test_a_tag_of_the_run_reads_all_anew(lake: Lake, shop: Shop) -> None:
+    orders = _orders(shop)
+    _run(lake, orders)
+    shop.do("DELETE FROM orders WHERE id = 1")
+    _run(lake, orders, tags={"fuse/full_refresh": "true"})
+    assert lake.rows("orders")["id"].to_list() == [2]
+
+
+def test_a_partition_is_a_window_of_the_source(lake: Lake, shop: Shop) -> None:
+    days = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")
+    orders = _orders(shop, mode=Overwrite(), partition_by="changed", partitions_def=days)
+    for day in ("2024-01-02", "2024-01-01"):
+        assert metadata(_run(lake, orders, partition=day), "orders")["rows_loaded"] == 1
+    shop.do("UPDATE orders SET name = 'B' WHERE id = 2")
+    _run(lake, orders, partition="2024-01-02")
+    assert lake.rows("orders").sort("id")["name"].to_list() == ["a", "B"]
+    with pytest.raises(ConfigError, match="Name in `partition_by` the cursor"):
+        _run(lake, _orders(shop, mode=Overwrite(), partition_by="id", partitions_def=days), partition="2024-01-01")
+
+
+def test_a_change_table_becomes_a_history(lake: Lake, shop: Shop) -> None:
+    mode = History(keys=["id"], source="changes", effective_column="changed")
+    orders = _orders(shop, mode=mode)
+    _run(lake, orders)
+    shop.do("INSERT INTO orders VALUES (1, '2024-01-05 10:00Z', 'A')")
+    assert metadata(_run(lake, orders), "orders")["updated"] == 1
+    assert lake.rows("orders").filter("is_current")["name"].sort().to_list() == ["A", "b"]
+
+
+def test_snapshots_are_read_whole_and_what_is_gone_ends(lake: Lake, shop: Shop) -> None:
+    orders = _orders(shop, mode=Upsert(keys=["id"], absent="delete"))
+    _run(lake, orders)
+    shop.do("DELETE FROM orders WHERE id = 1")
+    assert metadata(_run(lake, orders), "orders")["closed"] == 1
+    shop.do("DELETE FROM orders")
+    with pytest.raises(Exception, match="allow_empty"):
+        _run(lake, orders)
+
+
+def test_a_function_that_returns_no_source_is_told_so(lake: Lake) -> None:
+    @load_table(mode=Append())
+    def orders() -> int:
+        return 1
+
+    with pytest.raises(ConfigError, match="has to return a source"):
+        _run(lake, orders)
+
+
+def test_drift_is_declared_with_the_asset(lake: Lake, shop: Shop) -> None:
+    with pytest.raises(ConfigError, match="Valid: evolve, warn, refuse"):
+        _orders(shop, drift="ignore")
+    _run(lake, _orders(shop, drift="refuse"))
+    shop.do("ALTER TABLE orders ADD COLUMN size INTEGER")
+    with pytest.raises(Exception, match="size: int32 is new"):
+        _run(lake, _orders(shop, drift="refuse"))
+    assert Load(TableSource(database=shop, table="t", cursor="c")).drift == "evolve"
+
+
+class _Listed:
+    def names(self, pattern: str = "*") -> Iterator[str]:
+        yield from (name for name in ("public.orders", "public.Order Lines") if pattern == "public.*")
+
+
+def test_a_list_of_tables_becomes_assets_in_the_groups_of_the_source(lake: Lake, shop: Shop, tmp_path: Path) -> None:
+    file = tmp_path / "shop.tables"
+    with pytest.raises(ConfigError, match="let `discover` do so"):
+        names_in(file)
+    assert discover(_Listed(), "public.*", into=file) == ["public.Order Lines", "public.orders"]
+    with pytest.raises(ConfigError, match="stays as it was"):
+        discover(_Listed(), "nothing.*", into=file)
+    shop.do("CREATE SCHEMA public", "CREATE TABLE public.orders AS SELECT * FROM orders")
+
+    def source(database: Any, name: str) -> TableSource:
+        return TableSource(database=database, table=name, cursor="changed")
+
+    made = load_tables(file, source, connection="shop", mode=lambda _: Upsert(keys=["id"]), key_prefix="bronze")
+    keys = [asset.key.to_user_string() for asset in made]
+    assert keys == ["bronze/public/Order_Lines", "bronze/public/orders"]
+    assert {group for asset in made for group in asset.group_names_by_key.values()} == {"public"}
+    result = dg.materialize(
+        [made[1]], resources={"io_manager": DeltaIOManager(lake=lake.connector), "shop": shop}, instance=lake.instance
+    )
+    assert metadata(result, "bronze/public/orders")["rows_loaded"] == 2
+    with pytest.raises(ConfigError, match="make one asset key"):
+        load_tables(["a.b c", "a.b_c"], source, connection="shop", mode=Append())
+    with pytest.raises(ConfigError, match="There are no names"):
+        load_tables([], source, connection="shop", mode=Append())
