@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.connectors.onelake import OneLake
     from fuse_dagster.connectors.profiles import load_profile
+    from fuse_dagster.connectors.rest import REST
     from fuse_dagster.connectors.s3 import S3
     from fuse_dagster.connectors.volumes import Volume
     from fuse_dagster.core.columns import Column
@@ -47,6 +48,7 @@ _WHERE = {
     "Lake": "connectors.lake",
     "Local": "connectors.local",
     "OneLake": "connectors.onelake",
+    "REST": "connectors.rest",
     "Rule": "quality.rules",
     "S3": "connectors.s3",
     "SparkResource": "orchestration.spark",
@@ -71,6 +73,7 @@ __all__ = [
     "ADLS",
     "DBFS",
     "GCS",
+    "REST",
     "S3",
     "Column",
     "Connector",

@@ -15,6 +15,7 @@ BUILTIN = {
     "gcs": "fuse_dagster.connectors.gcs:GCS",
     "local": "fuse_dagster.connectors.local:Local",
     "onelake": "fuse_dagster.connectors.onelake:OneLake",
+    "rest": "fuse_dagster.connectors.rest:REST",
     "s3": "fuse_dagster.connectors.s3:S3",
     "volumes": "fuse_dagster.connectors.volumes:Volume",
 }

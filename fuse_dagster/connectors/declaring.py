@@ -70,11 +70,19 @@ _WORDS = {
     "int_parsing": _NUMBER,
     "bool_type": _WHETHER,
     "bool_parsing": _WHETHER,
+    "extra_forbidden": "There is no such field.",
+    "missing": "It has to be given.",
 }
 
 
 def in_words(said: Mapping[str, Any]) -> str:
     """One error of pydantic as a sentence or two; see `ValidationError.errors`."""
+    where = ".".join(str(step) for step in said["loc"][1:])
+    words = _what(said)
+    return f"At `{where}`: {words}" if where else words
+
+
+def _what(said: Mapping[str, Any]) -> str:
     if said["type"] == "literal_error":
         return f"It is none of the values that it may have. Valid: {said['msg'].removeprefix('Input should be ')}."
     return _WORDS.get(said["type"], f"{said['msg']}.")

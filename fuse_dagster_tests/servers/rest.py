@@ -13,8 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
+
+from fuse_dagster_tests.servers.certificate import showing
 
 CLIENT, CLIENT_SECRET, USER, PASSWORD, KEY = "loader", "s3cr3t-of-loader", "ada", "swordfish-1815", "key-4711-abcd"
 
@@ -45,6 +48,7 @@ class RestServer:
 
     Attributes:
         port: Where it listens on 127.0.0.1.
+        scheme: `http` or `https`.
         rows: What it holds; every path below `/v1/STYLE/` pages through it.
         cap: The most rows that it hands out in a page, whatever it is asked for.
         auth: `""`, `basic`, `bearer`, `header`, `query` or `oauth`: what it lets in.
@@ -58,6 +62,7 @@ class RestServer:
     """
 
     port: int = 0
+    scheme: str = "http"
     rows: list[Any] = field(default_factory=list)
     cap: int = 1000
     auth: str = ""
@@ -77,11 +82,11 @@ class RestServer:
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{self.scheme}://127.0.0.1:{self.port}/v1"
 
     def reset(self) -> None:
         """Be as new, on the same port."""
-        fresh = RestServer(port=self.port)
+        fresh = RestServer(port=self.port, scheme=self.scheme)
         with self.lock:
             for name in fresh.__dataclass_fields__:
                 if name != "lock":
@@ -228,10 +233,16 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def rest_server() -> Iterator[RestServer]:
-    """The server, ended afterwards."""
-    state = RestServer()
+def rest_server(certificate: Path | None = None) -> Iterator[RestServer]:
+    """The server, ended afterwards.
+
+    Args:
+        certificate: What it shows where it is to talk TLS; see `servers.certificate`.
+    """
+    state = RestServer(scheme="https" if certificate else "http")
     with _Server(("127.0.0.1", 0), _Handler) as server:
+        if certificate:
+            server.socket = showing(certificate).wrap_socket(server.socket, server_side=True)
         server.state, state.port = state, server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()

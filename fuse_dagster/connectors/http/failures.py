@@ -88,7 +88,7 @@ def refused(
 def says(answer: Answer, hide: Iterable[str] = ()) -> str:
     """What a server says of what went wrong, short, in one line, and without the values to hide; "" for nothing."""
     try:
-        found = _told(json.loads(answer.body[:65536]))
+        found = said_in(json.loads(answer.body[:65536]))
     except (ValueError, RecursionError):
         text = answer.body[:2000].decode("utf-8", "replace")
         found = "" if "<" in text else text  # a page of HTML says nothing in one line
@@ -103,12 +103,13 @@ def cleaned(text: str, hide: Iterable[str] = ()) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
-def _told(found: object) -> str:
+def said_in(found: object) -> str:
+    """The words in an error that a server wrote as JSON; "" for none."""
     if isinstance(found, str | int | float) and not isinstance(found, bool):
         return str(found)
     if isinstance(found, list):
-        return "; ".join(told for each in found[:3] if (told := _told(each)))
+        return "; ".join(told for each in found[:3] if (told := said_in(each)))
     if isinstance(found, dict):
-        named = [told for name in _SAYS if name in found and (told := _told(found[name]))]
+        named = [told for name in _SAYS if name in found and (told := said_in(found[name]))]
         return ": ".join(named[:2])
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -54,7 +55,7 @@ class Nobody:
         return False
 
 
-class _Held:
+class _Held(ABC):
     """A login whose secrets are held by references, or stand in the declaration."""
 
     def __init__(self, *references: str) -> None:
@@ -63,8 +64,9 @@ class _Held:
     def _values(self) -> list[str]:
         return [one_line(secrets.resolve(reference)) for reference in self._references]
 
+    @abstractmethod
     def sign(self) -> Signature:
-        raise NotImplementedError
+        """What to add to a request now."""
 
     def renew(self, refused: Signature) -> bool:
         """Ask the stores of secrets again: somebody may have changed the secret meanwhile."""

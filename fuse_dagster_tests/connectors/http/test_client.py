@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from fuse_dagster.core.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from fuse_dagster_tests.servers.certificate import certificate
 from fuse_dagster_tests.servers.faults import Fault
 from fuse_dagster_tests.servers.proxy import FaultyProxy, faulty_proxy
 from fuse_dagster_tests.servers.rest import (
@@ -81,7 +81,7 @@ def client_of(base: str, clock: Clock, login: Login | None = None, **more: Any) 
     patience = more.pop("patience", Patience(seconds=60, chance=lambda: 1.0))
     return Client(
         base,
-        transport=Transport(timeout=more.pop("timeout", 5)),
+        transport=more.pop("transport", None) or Transport(timeout=more.pop("timeout", 5)),
         login=login,
         patience=patience,
         pace=Pace(per_second, clock=clock, sleep=clock.sleep),
@@ -412,7 +412,11 @@ def test_no_log_shows_a_key(rest: RestServer, clock: Clock, caplog: pytest.LogCa
     assert KEY not in caplog.text
 
 
-def test_tls_is_checked() -> None:
-    context = Transport()._context()
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname
+def test_tls_is_checked(clock: Clock, tmp_path: Path) -> None:
+    known = certificate(tmp_path)
+    with rest_server(known) as server:
+        asked = Request(url=f"{server.url}/all")
+        with pytest.raises(StoreError, match="shows a certificate that this machine does not trust"):
+            client_of(server.url, clock, Bearer(KEY)).send(asked)
+        assert not server.seen, "no credentials are sent before"
+        assert client_of(server.url, clock, transport=Transport(ca_file=str(known))).send(asked).status == 200
