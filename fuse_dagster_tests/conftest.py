@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
+    from fuse_dagster_tests.servers.mariadb import MariaDBServer
+    from fuse_dagster_tests.servers.postgres import PostgresServer
+
 # They have tests of their own, which run where they are installed.
 collect_ignore = ["packages"]
 
@@ -68,3 +71,25 @@ def spark() -> SparkSession:
         return spark_session(SparkSettings(environ=here, packages=(*S3A_PACKAGES, *ABFS_PACKAGES)))
     except MissingExtraError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[PostgresServer]:
+    """One PostgreSQL for all tests, each of which makes a database of its own."""
+    from fuse_dagster_tests.servers.postgres import missing, postgres_server
+
+    if why := missing():
+        pytest.skip(why)
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Generator[MariaDBServer]:
+    """One MariaDB for all tests, each of which makes a database of its own."""
+    from fuse_dagster_tests.servers.mariadb import mariadb_server, missing
+
+    if why := missing():
+        pytest.skip(why)
+    with mariadb_server() as server:
+        yield server

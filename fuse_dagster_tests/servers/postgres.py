@@ -1,0 +1,170 @@
+"""PostgreSQL for tests: a cluster of its own in a temporary folder, as child processes on a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+USER = "fuse"
+PASSWORD = "pass word@of:the/tests"  # every sign of it has to be escaped somewhere
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "60",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "timezone": "UTC",
+    "log_min_messages": "warning",
+}
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server, whose superuser is `USER` with `PASSWORD`.
+
+    Attributes:
+        port: Where it listens on 127.0.0.1.
+        log: What it says.
+    """
+
+    port: int
+    log: Path
+    host: str = "127.0.0.1"
+    user: str = USER
+    password: str = PASSWORD
+
+    def sql(self, text: str, database: str = "postgres") -> list[list[str]]:
+        """Run statements as the superuser, by `psql`; each by itself, so that `CREATE DATABASE` works.
+
+        Returns:
+            The rows of all answers as text; a null is ``.
+
+        Raises:
+            AssertionError: The server refuses one.
+        """
+        command = [str(_program("psql")), "-X", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1"]
+        address = ["-h", self.host, "-p", str(self.port), "-U", self.user, "-d", database]
+        said = subprocess.run(
+            [*command, *address],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PGPASSWORD": self.password},
+        )
+        assert said.returncode == 0, said.stderr
+        return [line.split("\x1f") for line in said.stdout.splitlines()]
+
+    def database(self, name: str) -> str:
+        """Make an empty database in place of one of that name, and say its name."""
+        quoted = '"' + name.replace('"', '""') + '"'
+        self.sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE);\nCREATE DATABASE {quoted};")
+        return name
+
+
+def missing() -> str:
+    """Why the server can't start here; empty where it can."""
+    if _folder() is None:
+        return "PostgreSQL is not installed: apt-get install postgresql"
+    return ""
+
+
+@contextlib.contextmanager
+def postgres_server(settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
+    """Make a cluster, start the server, and end and remove both afterwards.
+
+    Args:
+        settings: Of `postgresql.conf`, added to those that make it fast.
+    """
+    # PostgreSQL runs as anybody but root, who has to be able to enter the folder: those of pytest are private.
+    folder = Path(tempfile.mkdtemp(prefix="fuse-postgres-"))
+    who = _unprivileged()
+    if who:
+        os.chown(folder, who.pw_uid, who.pw_gid)
+    try:
+        _make_cluster(folder, who)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = int(free.getsockname()[1])
+        server = PostgresServer(port, folder / "log.txt")
+        with _running(folder, server, {**SETTINGS, **(settings or {})}, who):
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_cluster(folder: Path, who: pwd.struct_passwd | None) -> None:
+    word = folder / "password"
+    word.write_text(PASSWORD)
+    word.chmod(0o644)
+    options = ["--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", "--no-sync", "--no-instructions"]
+    command = [str(_program("initdb")), "-D", str(folder / "data"), "-U", USER, f"--pwfile={word}", *options]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, **_as(who))
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+@contextlib.contextmanager
+def _running(
+    folder: Path, server: PostgresServer, settings: Mapping[str, str], who: pwd.struct_passwd | None
+) -> Iterator[None]:
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    command = [str(_program("postgres")), "-D", str(folder / "data"), "-p", str(server.port), *options]
+    with server.log.open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, **_as(who))
+    try:
+        _wait(process, server)
+        yield
+    finally:
+        process.send_signal(signal.SIGQUIT)  # it ends its own children at once
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], server: PostgresServer) -> None:
+    ready = [str(_program("pg_isready")), "-q", "-h", server.host, "-p", str(server.port), "-d", "postgres"]
+    patience = time.monotonic() + 60
+    while subprocess.run(ready, check=False).returncode != 0:
+        lost = process.poll() is not None or time.monotonic() > patience
+        assert not lost, server.log.read_text(errors="replace")[-2000:]
+        time.sleep(0.05)
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    """Who runs it where we are root: the user of Debian's package, or nobody."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+def _as(who: pwd.struct_passwd | None) -> dict[str, object]:
+    return {} if who is None else {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
+
+
+def _folder() -> Path | None:
+    """Where the programs of the newest installed version are: Debian puts only the clients into the path."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    elsewhere = shutil.which("initdb")
+    return Path(elsewhere).parent if elsewhere else None
+
+
+def _program(name: str) -> Path:
+    folder = _folder()
+    assert folder is not None, missing()
+    return folder / name
