@@ -27,6 +27,8 @@ from fuse_dagster.secrets.fields import shown
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fuse_dagster.connectors.databases.modes import RowsMode, RowsWritten
+
 
 class Connector(ConfigurableResource):  # type: ignore[type-arg]  # it provides itself
     """An outside system that holds data, and how to reach it. What it can do, it says by the protocols that it meets.
@@ -184,6 +186,24 @@ class CanReadRows(Protocol):
 
         Raises:
             NotThereError: There is nothing of that name.
+        """
+
+
+@runtime_checkable
+class CanWriteRows(Protocol):
+    """Rows can be written to a table by its name."""
+
+    def write_rows(self, name: str, rows: "pa.RecordBatchReader", how: "RowsMode") -> "RowsWritten":
+        """Write rows in one transaction, or not at all; the table is made where there is none.
+
+        Args:
+            name: As the other side calls it.
+            rows: Consumed once; memory holds a few batches of them.
+            how: `AppendRows`, `ReplaceRows` or `UpsertRows`.
+
+        Raises:
+            InputError: The rows are refused; nothing was written.
+            OutcomeUnknownError: The connection broke during the commit.
         """
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from fuse_dagster.connectors.base import Connector
 from fuse_dagster.connectors.databases.dialects import Dialect, bound
 from fuse_dagster.connectors.databases.failures import in_our_words
+from fuse_dagster.connectors.databases.modes import RowsMode, RowsWritten
 from fuse_dagster.connectors.databases.naming import parts_of, written
 from fuse_dagster.connectors.declaring import Problem, wrong_times
 from fuse_dagster.core.errors import ConfigError, MissingExtraError, NotThereError, SchemaError
@@ -218,6 +219,25 @@ class Database(Connector):
         said, values = bound(self.dialect, text, parameters) if parameters else (text, [])
         with self.session() as connection, self.streamed(connection, said, values) as reader:
             yield reader
+
+    def write_rows(self, name: str, rows: "pa.RecordBatchReader", how: RowsMode) -> RowsWritten:
+        """Write rows to a table in one transaction, or not at all; the table is made where there is none.
+
+        Args:
+            name: As `schema.table`.
+            rows: Consumed once; memory holds a few batches of them.
+            how: `AppendRows`, `ReplaceRows` or `UpsertRows`.
+
+        Raises:
+            InputError: The rows are refused; nothing was written.
+            ConfigError: The mode does not fit the table, or it is no name of a table.
+            StoreError: The system refuses; nothing was written.
+            StoreUnavailableError: It can't be reached, or broke off before the commit; nothing was written.
+            OutcomeUnknownError: It broke off during the commit.
+        """
+        from fuse_dagster.connectors.databases.writing import write_rows
+
+        return write_rows(self, name, rows, how)
 
     def selecting(
         self,

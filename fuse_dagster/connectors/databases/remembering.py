@@ -1,0 +1,65 @@
+"""Batches that a table holds already, remembered beside it in the same transaction as their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fuse_dagster.connectors.databases.links import Link
+
+LOADS = "_fuse_loads"
+"""The table of batches, in the schema of the tables that they went to."""
+
+
+def make_memory(link: Link, table: Sequence[str], *, there: bool) -> None:
+    """Make the table of batches where there is none.
+
+    Args:
+        link: The connection.
+        table: The table that batches go to.
+        there: Whether the memory is there already.
+    """
+    if there:
+        return
+    text = "nvarchar" if link.dialect.name == "tsql" else "varchar"
+    columns = (
+        f"table_name {text}(200) NOT NULL, batch {text}(200) NOT NULL, loaded_at varchar(40) NOT NULL, "
+        "PRIMARY KEY (table_name, batch)"
+    )
+    # Two batches whose names differ in upper and lower case only are two.
+    collation = " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if link.dialect.name == "mysql" else ""
+    guard = "" if link.dialect.name == "tsql" else "IF NOT EXISTS "
+    link.run(f"CREATE TABLE {guard}{memory(link, table)} ({columns}){collation}")
+
+
+def remember(link: Link, table: Sequence[str], batch: str, now: str) -> bool:
+    """Remember a batch, in the transaction that is open; whether it was not there yet.
+
+    A second writer of the same batch waits here until the first has committed, or given up.
+
+    Args:
+        link: The connection.
+        table: The table that the batch goes to.
+        batch: Its name.
+        now: UTC, as ISO text.
+    """
+    mark = link.dialect.mark
+    found = link.ask(
+        f"SELECT 1 FROM {memory(link, table)} "  # noqa: S608 - of quoted names
+        f"WHERE table_name = {mark(1)} AND batch = {mark(2)}",
+        [table[-1], batch],
+    )
+    if found:
+        return False
+    link.run(
+        f"INSERT INTO {memory(link, table)} (table_name, batch, loaded_at) "  # noqa: S608 - of quoted names
+        f"VALUES ({mark(1)}, {mark(2)}, {mark(3)})",
+        [table[-1], batch, now],
+    )
+    return True
+
+
+def memory(link: Link, table: Sequence[str]) -> str:
+    """The name of the table of batches beside a table."""
+    return link.path([*table[:-1], LOADS])
