@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.profiles import load_profile
     from fuse_dagster.connectors.rest import REST
     from fuse_dagster.connectors.s3 import S3
+    from fuse_dagster.connectors.sftp import SFTP
     from fuse_dagster.connectors.volumes import Volume
     from fuse_dagster.core.columns import Column
     from fuse_dagster.orchestration.assets import delta_table, history_table
@@ -50,6 +51,7 @@ _WHERE = {
     "OneLake": "connectors.onelake",
     "REST": "connectors.rest",
     "Rule": "quality.rules",
+    "SFTP": "connectors.sftp",
     "S3": "connectors.s3",
     "SparkResource": "orchestration.spark",
     "Volume": "connectors.volumes",
@@ -75,6 +77,7 @@ __all__ = [
     "GCS",
     "REST",
     "S3",
+    "SFTP",
     "Column",
     "Connector",
     "DeltaIOManager",

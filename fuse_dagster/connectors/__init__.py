@@ -17,6 +17,7 @@ BUILTIN = {
     "onelake": "fuse_dagster.connectors.onelake:OneLake",
     "rest": "fuse_dagster.connectors.rest:REST",
     "s3": "fuse_dagster.connectors.s3:S3",
+    "sftp": "fuse_dagster.connectors.sftp:SFTP",
     "volumes": "fuse_dagster.connectors.volumes:Volume",
 }
 
