@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.rest import REST
     from fuse_dagster.connectors.s3 import S3
     from fuse_dagster.connectors.sftp import SFTP
+    from fuse_dagster.connectors.sparql import SPARQL
     from fuse_dagster.connectors.volumes import Volume
     from fuse_dagster.core.columns import Column
     from fuse_dagster.orchestration.assets import delta_table, history_table
@@ -52,6 +53,7 @@ _WHERE = {
     "REST": "connectors.rest",
     "Rule": "quality.rules",
     "SFTP": "connectors.sftp",
+    "SPARQL": "connectors.sparql",
     "S3": "connectors.s3",
     "SparkResource": "orchestration.spark",
     "Volume": "connectors.volumes",
@@ -78,6 +80,7 @@ __all__ = [
     "REST",
     "S3",
     "SFTP",
+    "SPARQL",
     "Column",
     "Connector",
     "DeltaIOManager",

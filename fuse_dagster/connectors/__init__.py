@@ -18,6 +18,7 @@ BUILTIN = {
     "rest": "fuse_dagster.connectors.rest:REST",
     "s3": "fuse_dagster.connectors.s3:S3",
     "sftp": "fuse_dagster.connectors.sftp:SFTP",
+    "sparql": "fuse_dagster.connectors.sparql:SPARQL",
     "volumes": "fuse_dagster.connectors.volumes:Volume",
 }
 

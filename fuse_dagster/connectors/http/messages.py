@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,8 @@ class Request:
         repeatable: Whether it may arrive twice without harm, as a question that changes nothing.
         accept: Statuses besides 2xx that are an answer and no failure, as 404 for what asks whether a thing is there.
         most: Bytes of an answer above which it is refused, before it fills the memory.
+        into: A file that the body of a success goes into, in place of the memory; emptied before each try.
+        decoded: Whether what the server packed for the way is unpacked.
     """
 
     url: str
@@ -27,6 +30,8 @@ class Request:
     repeatable: bool = True
     accept: frozenset[int] = frozenset()
     most: int = 512 * 2**20
+    into: BinaryIO | None = None
+    decoded: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

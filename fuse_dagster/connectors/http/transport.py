@@ -71,7 +71,7 @@ class Transport:
         except (urllib3.exceptions.HTTPError, UnicodeError, ValueError) as error:
             raise _broken(error) from None
         try:
-            body = self._read(answer, request.most, began)
+            body = self._read(answer, request, began)
         except urllib3.exceptions.HTTPError as error:
             answer.close()
             raise _broken(error, reading=True) from None
@@ -89,12 +89,19 @@ class Transport:
         for pool in pools:
             pool.clear()
 
-    def _read(self, answer: urllib3.BaseHTTPResponse, most: int, began: float) -> bytes:
+    def _read(self, answer: urllib3.BaseHTTPResponse, request: Request, began: float) -> bytes:
         pieces, size = [], 0
-        while piece := answer.read1(_PIECE, decode_content=True):  # as it comes, so that the clock is looked at
-            pieces.append(piece)
+        into = request.into if 200 <= answer.status < 300 else None
+        if into is not None:
+            into.seek(0)
+            into.truncate()
+        while piece := answer.read1(_PIECE, decode_content=request.decoded):  # as it comes: the clock is looked at
+            if into is None:
+                pieces.append(piece)
+            else:
+                into.write(piece)
             size += len(piece)
-            if size > most:
+            if size > request.most:
                 raise BrokenError("large", arrived=True)
             if self._clock() - began > _WHOLE * self._timeout:
                 raise BrokenError("time", arrived=True)
