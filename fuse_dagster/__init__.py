@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.connectors.onelake import OneLake
     from fuse_dagster.connectors.profiles import load_profile
+    from fuse_dagster.connectors.qdrant import Qdrant
     from fuse_dagster.connectors.rest import REST
     from fuse_dagster.connectors.s3 import S3
     from fuse_dagster.connectors.sftp import SFTP
@@ -51,6 +52,7 @@ _WHERE = {
     "Local": "connectors.local",
     "OneLake": "connectors.onelake",
     "REST": "connectors.rest",
+    "Qdrant": "connectors.qdrant",
     "Rule": "quality.rules",
     "SFTP": "connectors.sftp",
     "SPARQL": "connectors.sparql",
@@ -89,6 +91,7 @@ __all__ = [
     "Lake",
     "Local",
     "OneLake",
+    "Qdrant",
     "Rule",
     "SparkResource",
     "Volume",

@@ -16,6 +16,7 @@ BUILTIN = {
     "local": "fuse_dagster.connectors.local:Local",
     "onelake": "fuse_dagster.connectors.onelake:OneLake",
     "rest": "fuse_dagster.connectors.rest:REST",
+    "qdrant": "fuse_dagster.connectors.qdrant:Qdrant",
     "s3": "fuse_dagster.connectors.s3:S3",
     "sftp": "fuse_dagster.connectors.sftp:SFTP",
     "sparql": "fuse_dagster.connectors.sparql:SPARQL",
