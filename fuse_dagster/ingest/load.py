@@ -149,6 +149,7 @@ class _End:
     rejected: int = 0
 
     def memo(self) -> Memo:
+        """Put aside what could not be read, and say what the table is to remember."""
         rejected = self.reading.rejected()
         if not rejected.is_empty():
             self.aside(rejected)
@@ -173,9 +174,11 @@ class _Counted:
 
     @property
     def schema(self) -> pa.Schema:
+        """Their columns."""
         return self.inner.schema
 
     def reader(self) -> pa.RecordBatchReader:
+        """The rows; consumed once."""
         return pa.RecordBatchReader.from_batches(self.inner.schema, self._passing())
 
     def _passing(self) -> Iterator[pa.RecordBatch]:
@@ -194,6 +197,7 @@ class _TableLedger:
     options: Mapping[str, str] | None = field(repr=False)
 
     def seen(self, ids: Collection[str]) -> set[str]:
+        """Which of these ids were brought by a load that landed."""
         return seen_before(self.table, self.memory, ids, storage_options=self.options)
 
 
