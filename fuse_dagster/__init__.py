@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fuse_dagster.connectors.adls import ADLS
     from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.database import Database
     from fuse_dagster.connectors.dbfs import DBFS
+    from fuse_dagster.connectors.duckdb import DuckDB
     from fuse_dagster.connectors.gcs import GCS
     from fuse_dagster.connectors.lake import Lake
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.connectors.onelake import OneLake
+    from fuse_dagster.connectors.postgres import PostgreSQL
     from fuse_dagster.connectors.profiles import load_profile
     from fuse_dagster.connectors.qdrant import Qdrant
     from fuse_dagster.connectors.rest import REST
@@ -44,8 +47,10 @@ _WHERE = {
     "Column": "core.columns",
     "Connector": "connectors.base",
     "DBFS": "connectors.dbfs",
+    "Database": "connectors.database",
     "DeltaIOManager": "orchestration.io_manager",
     "DeltaTables": "orchestration.io_manager",
+    "DuckDB": "connectors.duckdb",
     "FileIOManager": "orchestration.file_io_manager",
     "GCS": "connectors.gcs",
     "Lake": "connectors.lake",
@@ -53,6 +58,7 @@ _WHERE = {
     "OneLake": "connectors.onelake",
     "REST": "connectors.rest",
     "Qdrant": "connectors.qdrant",
+    "PostgreSQL": "connectors.postgres",
     "Rule": "quality.rules",
     "SFTP": "connectors.sftp",
     "SPARQL": "connectors.sparql",
@@ -85,12 +91,15 @@ __all__ = [
     "SPARQL",
     "Column",
     "Connector",
+    "Database",
     "DeltaIOManager",
     "DeltaTables",
+    "DuckDB",
     "FileIOManager",
     "Lake",
     "Local",
     "OneLake",
+    "PostgreSQL",
     "Qdrant",
     "Rule",
     "SparkResource",

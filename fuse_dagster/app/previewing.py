@@ -61,7 +61,7 @@ class Preview:
 
     Attributes:
         uri: Where they lie.
-        format: How they are stored.
+        format: How they are stored; the connector's type, where they are no files.
         version: Version of a Delta table; None for files.
         rows: The first rows that were asked for.
         rows_total: How many there are; None where nobody counted.
@@ -69,7 +69,7 @@ class Preview:
     """
 
     uri: str
-    format: Format
+    format: str
     version: int | None
     rows: pl.DataFrame
     rows_total: int | None

@@ -12,11 +12,13 @@ from fuse_dagster.core.registry import Registry
 BUILTIN = {
     "adls": "fuse_dagster.connectors.adls:ADLS",
     "dbfs": "fuse_dagster.connectors.dbfs:DBFS",
+    "duckdb": "fuse_dagster.connectors.duckdb:DuckDB",
     "gcs": "fuse_dagster.connectors.gcs:GCS",
     "local": "fuse_dagster.connectors.local:Local",
     "onelake": "fuse_dagster.connectors.onelake:OneLake",
     "rest": "fuse_dagster.connectors.rest:REST",
     "qdrant": "fuse_dagster.connectors.qdrant:Qdrant",
+    "postgres": "fuse_dagster.connectors.postgres:PostgreSQL",
     "s3": "fuse_dagster.connectors.s3:S3",
     "sftp": "fuse_dagster.connectors.sftp:SFTP",
     "sparql": "fuse_dagster.connectors.sparql:SPARQL",

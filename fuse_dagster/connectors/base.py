@@ -208,6 +208,21 @@ class CanWriteRows(Protocol):
 
 
 @runtime_checkable
+class CanCountRows(Protocol):
+    """The other side counts rows, without sending them."""
+
+    def count_rows(self, name: str) -> int:
+        """Say how many rows there are now.
+
+        Args:
+            name: As `CanReadRows.rows` takes it.
+
+        Raises:
+            NotThereError: There is nothing of that name.
+        """
+
+
+@runtime_checkable
 class CanQuery(Protocol):
     """It answers questions in a language of its own, as SQL or SPARQL."""
 

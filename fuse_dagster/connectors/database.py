@@ -94,12 +94,23 @@ class Database(Connector):
 
     @abstractmethod
     def stream(
-        self, connection: Any, text: str, values: Sequence[Any]
+        self, connection: Any, text: str, values: Sequence[Any], *, declared: Mapping[str, str]
     ) -> AbstractContextManager["pa.RecordBatchReader"]:
         """Ask in the driver's SQL with bound values, and read the answer in batches of types that are certain.
 
         Leaving the context closes the cursor, also in the middle of the answer.
+
+        Args:
+            connection: Of `connect`.
+            text: The question.
+            values: What the markers in it stand for.
+            declared: Column -> type in the system's words, where `declared` says so of a table.
         """
+
+    def declared(self, connection: Any, name: str) -> Mapping[str, str]:
+        """The declared types of a table's columns, for systems whose answers say too little of them; else nothing."""
+        del connection, name
+        return {}
 
     @abstractmethod
     def told(self, error: Exception) -> tuple[str | None, str] | None:
@@ -201,7 +212,7 @@ class Database(Connector):
         """
         with self.session() as connection:
             text = self.selecting(connection, name, columns=columns, limit=limit)
-            with self.streamed(connection, text) as reader:
+            with self.streamed(connection, text, declared=self.declared(connection, name)) as reader:
                 yield reader
 
     @contextmanager
@@ -238,6 +249,18 @@ class Database(Connector):
         from fuse_dagster.connectors.databases.writing import write_rows
 
         return write_rows(self, name, rows, how)
+
+    def count_rows(self, name: str) -> int:
+        """Say how many rows a table or view has now.
+
+        Raises:
+            NotThereError: There is no such table.
+        """
+        with self.session() as connection:
+            self.columns_in(connection, name)
+            text = self.dialect.select(["count(*) AS n"], self.table(name))
+            with self.streamed(connection, text) as reader:
+                return int(reader.read_all().column(0)[0].as_py())
 
     def selecting(
         self,
@@ -286,17 +309,20 @@ class Database(Connector):
         return self.connect(writing=writing)
 
     @contextmanager
-    def streamed(self, connection: Any, text: str, values: Sequence[Any] = ()) -> Iterator["pa.RecordBatchReader"]:
+    def streamed(
+        self, connection: Any, text: str, values: Sequence[Any] = (), *, declared: Mapping[str, str] | None = None
+    ) -> Iterator["pa.RecordBatchReader"]:
         """As `stream`, and what the driver raises while the batches are read comes out as ours.
 
         Args:
             connection: Of `session`.
             text: SQL with the driver's markers.
             values: One for each of them.
+            declared: As `stream` takes it.
         """
         import pyarrow as pa
 
-        with self.stream(connection, text, list(values)) as reader:
+        with self.stream(connection, text, list(values), declared=declared or {}) as reader:
 
             def batches() -> Iterator[Any]:
                 with in_our_words(self.place, self.checks, self.told):

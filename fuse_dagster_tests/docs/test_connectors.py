@@ -11,7 +11,8 @@ import yaml
 
 from fuse_dagster import load_profile
 from fuse_dagster.app.connecting import describe
-from fuse_dagster.connectors import BUILTIN
+from fuse_dagster.connectors import BUILTIN, connectors
+from fuse_dagster.connectors.lake import Lake
 from fuse_dagster_tests.docs.pages import PAGES, ROOT, blocks
 
 HEADINGS = [
@@ -37,7 +38,11 @@ def shown(page: Path) -> str:
 @pytest.mark.parametrize("name", list(BUILTIN))
 def test_every_connector_has_a_page_of_the_same_shape(name: str) -> None:
     page = PAGES / "connectors" / f"{name}.md"
-    assert re.findall(r"^## (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE) == HEADINGS
+    found = re.findall(r"^## (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    if issubclass(connectors.load(name), Lake):
+        assert found == HEADINGS
+    else:  # Spark reads no rows through it, and it may have more to say
+        assert [one for one in found if one in HEADINGS] == [one for one in HEADINGS if one != "Spark"]
     languages = [block.language for block in blocks(page)]
     assert {"python", "yaml", "bash"} <= set(languages), "an example in Python, in a profile, on the command line"
 

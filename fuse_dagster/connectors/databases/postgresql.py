@@ -1,0 +1,160 @@
+"""Types of PostgreSQL: which its Arrow driver hands over as they are, and what is made of the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fuse_dagster.connectors.databases.arrow import unfit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+AS_THEY_ARE = frozenset(
+    {
+        "int2", "int4", "int8", "float4", "float8", "bool", "text", "varchar", "bpchar", "name", "char", "bytea",
+        "date", "time", "timestamp", "timestamptz", "json", "jsonb", "numeric",
+    }
+)  # fmt: skip
+"""Read by the driver as what they are; a `numeric` comes as text and becomes a decimal here."""
+CASTS = {"oid": "{}::int8", "money": "{}::numeric(21,2)"}
+"""Others that are cast by the server; what is in neither is read as the text that the server writes."""
+LISTS = frozenset({"int2", "int4", "int8", "float4", "float8", "bool", "text", "varchar", "timestamp", "timestamptz"})
+"""Of which types an array of one dimension is read as a list; arrays of others are lists of texts."""
+_PRECISION, _SCALE = 38, 9
+_HEADER = 4  # bytes that a type modifier counts too much
+_DO = (
+    "Cast it in a query to `numeric(p,s)` with the digits that it needs, 38 at the most, or to `text`; "
+    "leave out what is NaN or infinite."
+)
+
+
+def kind_of(field: pa.Field) -> str:
+    """PostgreSQL's name of a column's type, as the driver says it; `_int4` is an array of `int4`."""
+    return str((field.metadata or {}).get(b"POSTGRESQL:type", b"").decode())
+
+
+def cast_of(field: pa.Field) -> str | None:
+    """What to select in place of a column; None for the column itself."""
+    kind = kind_of(field)
+    if kind in AS_THEY_ARE:
+        return "{}::text" if kind == "numeric" and decimal_of(field) is None else None
+    if kind in CASTS:
+        return CASTS[kind]
+    if kind.startswith("_"):
+        item = kind[1:] if kind[1:] in LISTS else "text"
+        # The driver would make one list of several dimensions: casting what is no array ends the statement.
+        no_array = "('an array of several dimensions: ' || {}::text)"
+        return f"CASE WHEN array_ndims({{}}) > 1 THEN {no_array}::{item}[] ELSE {{}}::{item}[] END"
+    return "{}::text"
+
+
+def decimal_of(field: pa.Field) -> pa.DataType | None:
+    """The decimal that a `numeric` becomes: with its own digits, or 38 of which 9 stand behind the point.
+
+    Returns:
+        None for one with more digits than a decimal of 128 bits holds: it is read as text.
+    """
+    import pyarrow as pa
+
+    modifier = int((field.metadata or {}).get(b"POSTGRESQL:typmod", b"-1"))
+    if modifier < _HEADER:
+        return pa.decimal128(_PRECISION, _SCALE)
+    precision, scale = (modifier - _HEADER) >> 16 & 0xFFFF, (modifier - _HEADER) & 0x7FF
+    scale = scale - 2048 if scale >= 1024 else scale
+    if scale < 0:
+        precision, scale = precision - scale, 0
+    return pa.decimal128(max(precision, scale), scale) if max(precision, scale) <= _PRECISION else None
+
+
+def read_as(field: pa.Field) -> pa.Field:
+    """The column as it is handed on: without the driver's extension types and metadata."""
+    import pyarrow as pa
+
+    kind = field.type
+    if kind_of(field) == "numeric":
+        return pa.field(field.name, decimal_of(field) or pa.string())
+    if pa.types.is_list(kind):
+        return pa.field(field.name, pa.list_(kind.value_type))
+    return pa.field(field.name, kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind)
+
+
+def converted(batches: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The driver's batches with decimals that are decimals.
+
+    Raises:
+        InputError: A decimal that is NaN, infinite, or has more digits than its type.
+    """
+    import pyarrow as pa
+
+    for batch in batches:
+        arrays = [_column(column, field) for column, field in zip(batch.columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _column(column: pa.Array, field: pa.Field) -> pa.Array:
+    import pyarrow as pa
+
+    plain = column.storage if isinstance(column, pa.ExtensionArray) else column
+    if not pa.types.is_decimal(field.type):
+        return plain
+    try:
+        return plain.cast(field.type)
+    except pa.ArrowInvalid:
+        raise unfit(field.name, field.type, _wrong(plain, field.type), _DO) from None
+
+
+def _wrong(column: pa.Array, kind: Any) -> Iterator[str]:
+    import pyarrow as pa
+
+    for value in column.to_pylist():
+        try:
+            pa.array([value], pa.string()).cast(kind)
+        except pa.ArrowInvalid:
+            yield value
+
+
+_STATE = re.compile(r"SQLSTATE: (\w{5})")
+_SAID = re.compile(r"(?:ERROR|FATAL):\s+([^\n]+)")
+_LOGIN = (
+    (re.compile(r"password authentication failed|no password supplied|role \"[^\n]*\" does not exist"
+                r"|no pg_hba\.conf entry|not permitted to log in|authentication failed"), "credentials"),
+    (re.compile(r"database \"[^\n]*\" does not exist"), "database"),
+    (re.compile(r"timeout expired|[Tt]imed out"), "time"),
+    (re.compile(r"too many clients|remaining connection slots|too many connections"), "busy"),
+    (re.compile(r"SSL|certificate"), "certificate"),
+    (re.compile(r"server closed the connection unexpectedly|no connection to the server|SSL SYSCALL|connection reset"
+                r"|EOF detected|lost synchronization|insufficient data|terminating connection|could not receive data",
+                re.IGNORECASE), "cut"),
+)  # fmt: skip
+
+
+def state_of(error: BaseException) -> str | None:
+    """The SQLSTATE of the driver's error, which stands in its message where it isn't given apart."""
+    found = _STATE.search(str(error))
+    return getattr(error, "sqlstate", None) or (found[1] if found else None)
+
+
+def said_by(error: BaseException) -> str:
+    """What the server says, in one line; nothing of the statement, which the driver repeats."""
+    found = _SAID.search(str(error))
+    return found[1] if found else ""
+
+
+def login_kind(error: BaseException) -> str | None:
+    """The kind of failure that only the words tell: of a login, or of a connection."""
+    text = str(error)
+    if "canceling statement" in text:
+        return "slow"
+    kind = next((kind for words, kind in _LOGIN if words.search(text)), None)
+    if kind is not None:
+        return kind
+    if "Failed to connect" in text or "connection to server" in text:
+        return "host"
+    return "value" if "ERROR:" in text else None  # of a row, while the answer is on its way
+
+
+def described(rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Rows of the catalogue as the fields of a `TableColumn`."""
+    return [{"name": name, "type": kind, "nullable": not never, "key": key} for name, kind, never, key in rows]
