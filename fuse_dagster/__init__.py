@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fuse_dagster.core.columns import Column
     from fuse_dagster.orchestration.assets import delta_table, history_table
     from fuse_dagster.orchestration.checks import history_checks, table_checks
+    from fuse_dagster.orchestration.database_io_manager import DatabaseIOManager
     from fuse_dagster.orchestration.file_io_manager import FileIOManager
     from fuse_dagster.orchestration.files import read_file, write_file
     from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
@@ -48,6 +49,7 @@ _WHERE = {
     "Connector": "connectors.base",
     "DBFS": "connectors.dbfs",
     "Database": "connectors.database",
+    "DatabaseIOManager": "orchestration.database_io_manager",
     "DeltaIOManager": "orchestration.io_manager",
     "DeltaTables": "orchestration.io_manager",
     "DuckDB": "connectors.duckdb",
@@ -92,6 +94,7 @@ __all__ = [
     "Column",
     "Connector",
     "Database",
+    "DatabaseIOManager",
     "DeltaIOManager",
     "DeltaTables",
     "DuckDB",

@@ -6,16 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fuse_dagster.connectors.database import TableColumn
+from fuse_dagster.connectors.databases.comparing import condition
 from fuse_dagster.connectors.databases.fitting import Fit, fits_of, refuse_doubled
 from fuse_dagster.connectors.databases.indexes import is_guarded
 from fuse_dagster.connectors.databases.kinds import word_for
 from fuse_dagster.connectors.databases.links import link_of
 from fuse_dagster.connectors.databases.modes import (
     AppendRows,
-    Comparison,
     ReplaceRows,
     RowsMode,
     RowsWritten,
@@ -94,7 +94,7 @@ class _Writing:
         if isinstance(how, AppendRows):
             written = self._append(rows, fits, how)
         elif isinstance(how, ReplaceRows):
-            written = self._replace(rows, fits, how, {column.name for column in columns}, created=created)
+            written = self._replace(rows, fits, how, columns, created=created)
         else:
             written = self._upsert(rows, fits, how, columns)
         self._commit()
@@ -107,9 +107,15 @@ class _Writing:
         return RowsWritten(rows=count, inserted=count)
 
     def _replace(
-        self, rows: pa.RecordBatchReader, fits: Sequence[Fit], how: ReplaceRows, there: set[str], *, created: bool
+        self,
+        rows: pa.RecordBatchReader,
+        fits: Sequence[Fit],
+        how: ReplaceRows,
+        columns: Sequence[TableColumn],
+        *,
+        created: bool,
     ) -> RowsWritten:
-        link = self.link
+        link, there = self.link, {column.name for column in columns}
         for comparison in (one for group in how.where for one in group):
             if comparison.column not in there:
                 unknown = f"`{self.name}` has no column `{comparison.column}`"
@@ -117,7 +123,7 @@ class _Writing:
         if how.by == "swap" and not how.where and not created and can_swap(link, fits):
             count = swapped(link, self.table, fits, rows)
             return RowsWritten(rows=count, inserted=count, deleted=None)
-        deleted: int | None = 0 if created else self._empty(how)
+        deleted: int | None = 0 if created else self._empty(how, columns)
         count = self._fill(rows, fits)
         return RowsWritten(rows=count, inserted=count, deleted=deleted)
 
@@ -150,13 +156,14 @@ class _Writing:
         )
         return count
 
-    def _empty(self, how: ReplaceRows) -> int | None:
+    def _empty(self, how: ReplaceRows, columns: Sequence[TableColumn]) -> int | None:
         link, path = self.link, self.link.path(self.table)
         if not how.where and link.dialect.name in {"postgres", "tsql"}:
             link.run(f"TRUNCATE TABLE {path}")
             return None
-        text, values = _condition(link, how.where)
-        deleted = link.run(f"DELETE FROM {path}{text}", values)  # noqa: S608 - of quoted names and markers
+        words = {column.name: column.type for column in columns}
+        text, values = condition(link.dialect, how.where, words=words, quoted=link.quoted)
+        deleted = link.run(f"DELETE FROM {path}{f' WHERE {text}' if text else ''}", values)  # noqa: S608 - quoted names
         return None if deleted < 0 else deleted
 
     def _make(self, schema: pa.Schema) -> Sequence[TableColumn]:
@@ -211,25 +218,6 @@ class _Writing:
                 "the rows are there. Look at the table, and write them again if not. An append with `once`, and "
                 "an upsert, may be repeated without a look."
             ) from None
-
-
-def _condition(link: Link, where: Sequence[Sequence[Comparison]]) -> tuple[str, list[Any]]:
-    """A WHERE with markers, and the values for them; both empty for all rows."""
-    values: list[Any] = []
-
-    def one(comparison: Comparison) -> str:
-        column = link.quoted(comparison.column)
-        if comparison.operator == "in":
-            marks = []
-            for value in comparison.value:
-                values.append(value)
-                marks.append(link.dialect.mark(len(values)))
-            return f"{column} IN ({', '.join(marks)})"
-        values.append(comparison.value)
-        return f"{column} {comparison.operator} {link.dialect.mark(len(values))}"
-
-    groups = ["(" + " AND ".join(one(comparison) for comparison in group) + ")" for group in where]
-    return (f" WHERE {' OR '.join(groups)}" if groups else ""), values
 
 
 __all__ = ["write_rows"]

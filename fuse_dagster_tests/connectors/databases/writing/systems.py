@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
+
+import pyarrow as pa
 
 from fuse_dagster.connectors.database import Database, TableColumn
 from fuse_dagster.connectors.databases.dialects import DUCKDB, MYSQL, POSTGRES, SQLITE, Dialect
@@ -35,8 +37,14 @@ class Plain(Database):
     def tables(self, connection: Any) -> Iterator[tuple[str, ...]]:
         return iter(())
 
-    def stream(self, connection: Any, text: str, values: Sequence[Any]) -> Any:
-        raise NotImplementedError
+    @contextmanager
+    def stream(self, connection: Any, text: str, values: Sequence[Any], **_: Any) -> Iterator[pa.RecordBatchReader]:
+        if self.dialect is DUCKDB:
+            yield connection.sql(text, params=list(values)).to_arrow_table().to_reader()
+            return
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(text, list(values)) if values else cursor.execute(text)
+            yield cursor.fetch_record_batch()
 
     def asked(self, connection: Any, text: str, *values: Any) -> list[Any]:
         with closing(connection.cursor()) as cursor:

@@ -37,10 +37,6 @@ def rows(system: System, name: str = "t", columns: str = "id, name") -> list[Any
     return sorted(system.ask(f"SELECT {columns} FROM {name}"), key=repr)
 
 
-def test_it_says_that_it_writes(system: System) -> None:
-    assert isinstance(system.connector, CanWriteRows)
-
-
 def test_every_type_arrives_as_it_was(system: System) -> None:
     utc = dt.UTC
     data = {
@@ -90,6 +86,7 @@ def _said(value: object) -> str:
 
 
 def test_rows_are_appended_replaced_and_upserted(system: System) -> None:
+    assert isinstance(system.connector, CanWriteRows)
     assert write(system, OLD, BY_ID).created
     assert write(system, pa.table({"name": ["c"], "id": [3]}), AppendRows()).inserted == 1
     assert rows(system) == [(1, "a"), (2, "b"), (3, "c")]
@@ -179,10 +176,10 @@ def test_names_and_values_are_never_statements(system: System) -> None:
     assert rows(system) == [(1, "a"), (2, "b")]
 
 
-@pytest.mark.parametrize("name", ["", "a.", '"a', "a.b.c.d", "_fuse_x", "a\0b"])
-def test_what_is_no_name_of_a_table_is_refused(system: System, name: str) -> None:
-    with pytest.raises(ConfigError):
-        write(system, OLD, AppendRows(), name=name)
+def test_what_is_no_name_of_a_table_is_refused(postgresql: System) -> None:
+    for name in ("", "a.", '"a', "a.b.c.d", "_fuse_x", "a\0b"):
+        with pytest.raises(ConfigError):
+            write(postgresql, OLD, AppendRows(), name=name)
 
 
 def test_nan_is_kept_or_refused(system: System) -> None:
