@@ -43,6 +43,7 @@ class TestDBFS(LakeContract, ListContract, ReadContract, WriteContract, ShownFil
 class TestDBFSByItsAPI(DatabricksContract):
     kind = DBFS
     place: ClassVar = {}
+    big = 200_000_000  # a request for each of its megabytes, in text
 
     def test_a_block_that_arrived_twice_is_no_file(self, connector: DBFS, fake: Workspace) -> None:
         connector.write("a", b"old")
