@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.gcs import GCS
     from fuse_dagster.connectors.lake import Lake
     from fuse_dagster.connectors.local import Local
+    from fuse_dagster.connectors.mysql import MySQL
     from fuse_dagster.connectors.onelake import OneLake
     from fuse_dagster.connectors.postgres import PostgreSQL
     from fuse_dagster.connectors.profiles import load_profile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.s3 import S3
     from fuse_dagster.connectors.sftp import SFTP
     from fuse_dagster.connectors.sparql import SPARQL
+    from fuse_dagster.connectors.sqlite import SQLite
     from fuse_dagster.connectors.volumes import Volume
     from fuse_dagster.core.columns import Column
     from fuse_dagster.orchestration.assets import delta_table, history_table
@@ -57,6 +59,7 @@ _WHERE = {
     "GCS": "connectors.gcs",
     "Lake": "connectors.lake",
     "Local": "connectors.local",
+    "MySQL": "connectors.mysql",
     "OneLake": "connectors.onelake",
     "REST": "connectors.rest",
     "Qdrant": "connectors.qdrant",
@@ -65,6 +68,7 @@ _WHERE = {
     "SFTP": "connectors.sftp",
     "SPARQL": "connectors.sparql",
     "S3": "connectors.s3",
+    "SQLite": "connectors.sqlite",
     "SparkResource": "orchestration.spark",
     "Volume": "connectors.volumes",
     "delta_table": "orchestration.assets",
@@ -101,10 +105,12 @@ __all__ = [
     "FileIOManager",
     "Lake",
     "Local",
+    "MySQL",
     "OneLake",
     "PostgreSQL",
     "Qdrant",
     "Rule",
+    "SQLite",
     "SparkResource",
     "Volume",
     "delta_table",

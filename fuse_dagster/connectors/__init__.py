@@ -15,6 +15,7 @@ BUILTIN = {
     "duckdb": "fuse_dagster.connectors.duckdb:DuckDB",
     "gcs": "fuse_dagster.connectors.gcs:GCS",
     "local": "fuse_dagster.connectors.local:Local",
+    "mysql": "fuse_dagster.connectors.mysql:MySQL",
     "onelake": "fuse_dagster.connectors.onelake:OneLake",
     "rest": "fuse_dagster.connectors.rest:REST",
     "qdrant": "fuse_dagster.connectors.qdrant:Qdrant",
@@ -22,6 +23,7 @@ BUILTIN = {
     "s3": "fuse_dagster.connectors.s3:S3",
     "sftp": "fuse_dagster.connectors.sftp:SFTP",
     "sparql": "fuse_dagster.connectors.sparql:SPARQL",
+    "sqlite": "fuse_dagster.connectors.sqlite:SQLite",
     "volumes": "fuse_dagster.connectors.volumes:Volume",
 }
 
