@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.dbfs import DBFS
     from fuse_dagster.connectors.duckdb import DuckDB
     from fuse_dagster.connectors.gcs import GCS
+    from fuse_dagster.connectors.http_files import HTTPFiles
     from fuse_dagster.connectors.lake import Lake
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.connectors.mysql import MySQL
@@ -57,6 +58,7 @@ _WHERE = {
     "DuckDB": "connectors.duckdb",
     "FileIOManager": "orchestration.file_io_manager",
     "GCS": "connectors.gcs",
+    "HTTPFiles": "connectors.http_files",
     "Lake": "connectors.lake",
     "Local": "connectors.local",
     "MySQL": "connectors.mysql",
@@ -103,6 +105,7 @@ __all__ = [
     "DeltaTables",
     "DuckDB",
     "FileIOManager",
+    "HTTPFiles",
     "Lake",
     "Local",
     "MySQL",

@@ -14,6 +14,7 @@ BUILTIN = {
     "dbfs": "fuse_dagster.connectors.dbfs:DBFS",
     "duckdb": "fuse_dagster.connectors.duckdb:DuckDB",
     "gcs": "fuse_dagster.connectors.gcs:GCS",
+    "http": "fuse_dagster.connectors.http_files:HTTPFiles",
     "local": "fuse_dagster.connectors.local:Local",
     "mysql": "fuse_dagster.connectors.mysql:MySQL",
     "onelake": "fuse_dagster.connectors.onelake:OneLake",
