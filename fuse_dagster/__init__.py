@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
     from fuse_dagster.orchestration.loads import discover, load_table, load_tables
     from fuse_dagster.orchestration.maintenance import maintenance_job
+    from fuse_dagster.orchestration.qdrant_io_manager import QdrantIOManager
     from fuse_dagster.orchestration.spark import SparkResource
     from fuse_dagster.orchestration.sql_models import sql_model
     from fuse_dagster.orchestration.watermarks import watermark_check
@@ -65,6 +66,7 @@ _WHERE = {
     "OneLake": "connectors.onelake",
     "REST": "connectors.rest",
     "Qdrant": "connectors.qdrant",
+    "QdrantIOManager": "orchestration.qdrant_io_manager",
     "PostgreSQL": "connectors.postgres",
     "Rule": "quality.rules",
     "SFTP": "connectors.sftp",
@@ -112,6 +114,7 @@ __all__ = [
     "OneLake",
     "PostgreSQL",
     "Qdrant",
+    "QdrantIOManager",
     "Rule",
     "SQLite",
     "SparkResource",

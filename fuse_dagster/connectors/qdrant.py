@@ -255,7 +255,7 @@ class Qdrant(Connector):
             _refuse_local(session)
             return sorted(one.name for one in session.ask(lambda client: client.list_snapshots(name), of=name))
 
-    def count(self, name: str, where: "Mapping[str, Any] | models.Filter | None" = None) -> int:
+    def count_rows(self, name: str, where: "Mapping[str, Any] | models.Filter | None" = None) -> int:
         """Count points exactly, or raise `NotThereError`."""
         from fuse_dagster.connectors.vectors.collections import points_in
         from fuse_dagster.connectors.vectors.filters import to_filter
@@ -287,8 +287,8 @@ class Qdrant(Connector):
             mode: `upsert` adds points and replaces those with the same key; `append` leaves those as they are;
                 `overwrite` fills a new collection and puts it in place of the old one at once, by an alias.
             collection: What the collection holds; by default as the types of the columns tell.
-            replacing: With `upsert`: column -> value of a partition. All rows have to belong to it; its points that
-                are no longer in the data are removed afterwards.
+            replacing: With `upsert`: column -> value of a partition, or a list of values. All rows have to belong
+                to it; its points that are no longer in the data are removed afterwards.
 
         Raises:
             InputError: A vector, a key or a payload can't be; or a `SchemaError`, `KeyValueError`, `PartitionError`.

@@ -173,7 +173,7 @@ class TestReading:
         with pytest.raises(
             NotThereError, match=r"no collection `airprts`.*Did you mean `airports`\? Valid: `airports`\."
         ):
-            qdrant.count("airprts")
+            qdrant.count_rows("airprts")
 
     def test_types_of_what_others_wrote_are_told_from_all_points(self, qdrant: Qdrant) -> None:
         with qdrant.opened() as session:
@@ -474,7 +474,7 @@ class TestSearching:
         for where, expected in CONDITIONS:
             found = held(filled, "a", where=where, columns=["icao"])["icao"].sort().to_list()
             assert found == expected.split(), where
-            assert filled.count("a", where) == len(found), where
+            assert filled.count_rows("a", where) == len(found), where
             near = filled.search("a", [[1, 0, 0]], where=where, columns=["icao"] if found else None)
             assert sorted(near["icao"].to_pylist()) == found, where
 
@@ -499,7 +499,7 @@ class TestSearching:
     )
     def test_conditions_that_are_none_are_refused(self, where: Any, words: str) -> None:
         with pytest.raises(ConfigError, match=words):
-            Qdrant(path=":memory:none").count("a", where)
+            Qdrant(path=":memory:none").count_rows("a", where)
 
     @pytest.mark.parametrize(
         ("queries", "options", "error", "words"),
@@ -668,7 +668,7 @@ def test_a_folder_is_kept_and_taken_by_one_process_at_a_time(tmp_path: Path) -> 
     command = [sys.executable, "-c", program, str(tmp_path / "v")]
     with qdrant.rows("a") as reader:
         locked = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=True).stdout
-        assert qdrant.count("a") == reader.read_all().num_rows == 1, "one process may open it several times"
+        assert qdrant.count_rows("a") == reader.read_all().num_rows == 1, "one process may open it several times"
     assert "StoreUnavailableError" in locked
     assert "is used by another process" in locked
     found = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=True).stdout
@@ -689,7 +689,7 @@ class TestServer:
         qdrant.write_points("a", airports("EDDF"), keys=["icao"])
         fake.keys = {"rotated"}
         monkeypatch.setenv("QDRANT_KEY_OF_TEST", "rotated")
-        assert qdrant.count("a") == 1
+        assert qdrant.count_rows("a") == 1
 
     def test_certificates_are_checked(self, tmp_path: Path) -> None:
         shown = certificate(tmp_path)
@@ -708,7 +708,7 @@ class TestServer:
         assert keys_in(served, "a") == ["EDDF"]
         fake.busy, fake.retry_after = 1, 60
         with pytest.raises(StoreUnavailableError, match="asks its clients to slow down"):
-            served.count("a")
+            served.count_rows("a")
 
     def test_a_large_request_is_sent_in_halves(self, fake: QdrantServer, served: Qdrant) -> None:
         fake.largest = 3000
@@ -727,7 +727,7 @@ class TestServer:
         fake.upserts = 1
         with pytest.raises(StoreUnavailableError, match=r"Of 2,200 points, 1,000 landed in `a`, and up to 1,000 of"):
             quick.write_points("a", rows, keys=["k"])
-        assert served.count("a") == 1000
+        assert served.count_rows("a") == 1000
         fake.upserts = None
         assert served.write_points("a", rows, keys=["k"]).points == 2200
 

@@ -189,6 +189,8 @@ def _info(fake: QdrantServer, name: str, _: Any, __: list[str]) -> Any:
     kept = fake.settings.get(_target(fake, name), {})
     said["config"]["quantization_config"] = kept.get("quantization_config")
     said["config"]["params"]["on_disk_payload"] = kept.get("on_disk_payload", True)
+    for each, on_disk in kept.get("moved", {}).items():
+        said["config"]["params"]["vectors"][each]["on_disk"] = on_disk
     said["payload_schema"] = kept.get("indexes", {})
     return said
 
@@ -202,6 +204,7 @@ def _create(fake: QdrantServer, name: str, body: Any, _: list[str]) -> bool:
         "quantization_config": body.get("quantization_config"),
         "on_disk_payload": body.get("on_disk_payload", True),
         "indexes": {},
+        "moved": {},
     }
     return made
 
@@ -215,10 +218,7 @@ def _update(fake: QdrantServer, name: str, body: Any, _: list[str]) -> bool:
     if asked.params is not None and asked.params.on_disk_payload is not None:
         kept["on_disk_payload"] = asked.params.on_disk_payload
     for each, diff in (asked.vectors or {}).items():
-        there = fake.client.get_collection(name).config.params.vectors
-        assert isinstance(there, dict)
-        local: Any = fake.client._client
-        local.collections[_target(fake, name)].config.vectors[each].on_disk = diff.on_disk
+        kept["moved"][each] = diff.on_disk
     return True
 
 

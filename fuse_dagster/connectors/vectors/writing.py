@@ -126,7 +126,10 @@ def _refuse_others(slices: Slices, replacing: Mapping[str, Any]) -> None:
         for column, value in replacing.items():
             if column not in frame.schema:
                 raise PartitionError(f"The column `{column}`, which decides the partition, is not there. Return it.")
-            other = frame.filter(pl.col(column).ne_missing(pl.lit(value)))[column]
+            values = value if isinstance(value, list) else [value]
+            other = frame.filter(~pl.col(column).is_in(pl.Series(values, strict=False).implode(), nulls_equal=True))[
+                column
+            ]
             if len(other):
                 raise PartitionError(
                     f"{len(other):,} rows do not belong to the partition `{column}` = `{value}`: "
@@ -200,7 +203,12 @@ def _refuse_miscounted(session: Session, job: Job, target: str) -> None:
 
 def _remove_others(session: Session, job: Job, replacing: Mapping[str, Any]) -> int:
     """Remove the points of a partition that are no longer in its data."""
-    where = to_filter({column: text_of(value) for column, value in replacing.items()})
+    where = to_filter(
+        {
+            column: [text_of(one) for one in value] if isinstance(value, list) else text_of(value)
+            for column, value in replacing.items()
+        }
+    )
     gone = [each for each in _ids(session, job.name, where) if each not in job.ids]
     for start in range(0, len(gone), _IDS):
         part = gone[start : start + _IDS]
