@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -14,7 +15,7 @@ from fuse_dagster.app.narrowing import NAME
 from fuse_dagster.core.errors import ConfigError, FuseError, InputError, NotThereError, first_line
 from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.engines.local.addresses import is_local, normal_uri
-from fuse_dagster.engines.local.files import Format, guess, scan_files
+from fuse_dagster.engines.local.files import FileOptions, Format, file_options, guess, options_for, scan_files
 from fuse_dagster.engines.local.frames import quoted
 from fuse_dagster.engines.local.reading import choose, open_table, scan_opened
 from fuse_dagster.engines.local.sql import query
@@ -37,6 +38,7 @@ class Wanted:
         as_of: What a history held at that moment.
         limit: Rows at the most.
         count: Count the rows, also where that means to read all of them.
+        options: Option -> value of the format, for files.
     """
 
     columns: Sequence[str] | None = None
@@ -47,6 +49,7 @@ class Wanted:
     as_of: str | None = None
     limit: int = 20
     count: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -145,11 +148,21 @@ def _open_files(uri: str, wanted: Wanted, layout: Format, storage_options: Mappi
         if value is not None:
             msg = f"`--{name}` is for Delta tables; files of {layout} have no versions. Leave it out."
             raise ConfigError(msg)
-    rows = scan_files(uri, layout, storage_options=storage_options)
+    rows = scan_files(uri, layout, options=_options(uri, layout, wanted.options), storage_options=storage_options)
     path = Path(uri)
     short = is_local(uri) and path.is_file() and path.stat().st_size <= _CHEAP
     known = layout is Format.PARQUET or short
     return _Opened(uri, rows, int(rows.select(pl.len()).collect().item()) if known else None)
+
+
+def _options(uri: str, layout: Format, given: Mapping[str, Any]) -> FileOptions:
+    """What is given, over what the name tells."""
+    if not given:
+        return options_for(uri, layout)
+    if layout is not Format.CSV:
+        return file_options(layout, given)
+    plain = options_for(uri, layout)
+    return file_options(layout, {**{entry.name: getattr(plain, entry.name) for entry in fields(plain)}, **given})
 
 
 def _asked_by_sql(opened: _Opened, wanted: Wanted) -> tuple[pl.DataFrame, int | None, bool]:

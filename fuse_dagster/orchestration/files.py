@@ -21,7 +21,7 @@ from fuse_dagster.core.errors import ConfigError, FuseError, NotThereError
 from fuse_dagster.core.naming import listing
 from fuse_dagster.engines.local.addresses import is_of_spark
 from fuse_dagster.engines.local.files import FileOptions, Format, file_options, options_for, scan_files, write_rows
-from fuse_dagster.engines.local.files.layouts import ENDINGS, PACKED, format_by_ending
+from fuse_dagster.engines.local.files.layouts import ENDINGS, PACKED, UNPACKED, format_by_ending
 from fuse_dagster.engines.local.files.reading import reading
 from fuse_dagster.engines.local.reading import choose
 
@@ -83,6 +83,9 @@ def write_file(
         1
     """
     began = time.monotonic()
+    only_read = tuple(set(UNPACKED) - set(PACKED.values()))
+    if path.lower().endswith(only_read):
+        raise ConfigError(f"`{path}` names a compression that is only read. Valid: {listing(PACKED.values())}.")
     if not isinstance(lake, CanWrite):
         msg = f"A `{lake.type}` connector writes no files. Take one that does: `fuse connectors list` names them."
         raise ConfigError(msg)

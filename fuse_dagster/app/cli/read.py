@@ -27,6 +27,8 @@ class _Format(StrEnum):
     NDJSON = "ndjson"
     EXCEL = "excel"
     AVRO = "avro"
+    XML = "xml"
+    FIXED = "fixed"
 
 
 EXAMPLES = examples(
@@ -34,6 +36,7 @@ EXAMPLES = examples(
     "fuse read lake/silver/airports --limit 5",
     "fuse read lake/silver/airports --as-of 2024-06-01 --columns icao,name",
     "fuse read landing/airports.csv --where \"country = 'AT' AND elevation > 2000\"",
+    "fuse read landing/flights.txt --format fixed -o 'columns=carrier:1-2; number:3-6:int64'",
     'fuse read lake/silver/flights --sql "SELECT carrier, count(*) AS n FROM data GROUP BY 1 ORDER BY 2 DESC"',
     "fuse read shop public.orders --columns id,total --limit 5",
     'fuse read shop --query "SELECT status, count(*) AS n FROM orders WHERE total > 100 GROUP BY 1"',
@@ -67,10 +70,14 @@ def read(
         bool, typer.Option("--count", help="Count the rows, also where that means to read all of them.")
     ] = False,
     layout: Annotated[_Format | None, typer.Option("--format", help="How the rows are stored; guessed.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the format, as `separator=;`."),
+    ] = None,
 ) -> None:
     """Show the first rows of a Delta table, of files, or of what a connection holds or answers, with columns and types.
 
-    Files are Parquet, CSV, JSON, Excel or Avro. --where and --sql are worked out here; --query asks the other side.
+    Files are Parquet, CSV, JSON, XML, Excel, Avro or of fixed width. --where and --sql are worked out here; --query asks the other side.
     """
     from fuse_dagster.app.asking import first_rows
     from fuse_dagster.app.previewing import Wanted
@@ -84,6 +91,7 @@ def read(
         as_of=as_of,
         limit=limit,
         count=count,
+        options=_options(options or []),
     )
     most = 2 if question is None else 1
     if len(address) > most:
@@ -132,6 +140,17 @@ def _preview(context: typer.Context, address: list[str], wanted: Wanted, layout:
         return preview(where.uri, wanted, storage_options=where.options, layout=chosen)
     with fetched(where.lake, where.name) as copy:  # what only its connector opens here
         return replace(preview(str(copy), wanted, storage_options={}, layout=chosen), uri=where.uri)
+
+
+def _options(said: list[str]) -> dict[str, str | bool | int]:
+    found: dict[str, str | bool | int] = {}
+    for one in said:
+        name, sign, value = one.partition("=")
+        if not sign or not name:
+            raise typer.BadParameter(f"`{one}` is no option. Valid: `NAME=VALUE`, as `separator=;`.")
+        words: dict[str, bool] = {"true": True, "false": False}
+        found[name.strip()] = words.get(value.lower(), int(value) if value.isdecimal() else value)
+    return found
 
 
 def _summary(found: Preview) -> str:

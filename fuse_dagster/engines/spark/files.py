@@ -41,8 +41,9 @@ def scan_files(
 ) -> DataFrame:
     """Read a file, or all files of a folder, as a Spark DataFrame.
 
-    Spark reads Parquet, CSV, JSON and NDJSON by itself, and Avro where its jar is in the session (`AVRO`); Excel is
-    read on this machine. The columns and their types are those of the local engine, which looks at the first rows.
+    Spark reads Parquet, CSV, JSON and NDJSON by itself, and Avro where its jar is in the session (`AVRO`); Excel,
+    XML and lines of fixed width are read on this machine. The columns and their types are those of the local engine,
+    which looks at the first rows.
 
     Args:
         session: The session that reads. It must reach the storage: credentials are among its settings.
@@ -65,7 +66,7 @@ def scan_files(
     uri = normal_uri(address)
     chosen = options or options_for(uri, layout)
     local = scan_locally(uri, layout, options=chosen, types=types, storage_options=storage_options, opener=opener)
-    if layout is Format.EXCEL:
+    if layout in {Format.EXCEL, Format.XML, Format.FIXED}:
         return to_spark(session, local)
     schema = local.collect_schema()
     wanted = spark_schema(schema)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import datetime as dt
 import gzip
 import json
+import lzma
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -94,7 +97,11 @@ def test_a_name_that_tells_no_format_needs_one(fuse: Fuse, files: Path) -> None:
         (["b.csv", "--sql", "SELECT 1", "--where", "feet > 1"], Kind.CONFIG, "leave `where`"),
         (["b.csv", "--sql", "SELECT * FROM 'a.parquet'"], Kind.CONFIG, "`data`"),
         (["b.csv", "--where", "1=1) UNION SELECT 1 --"], Kind.CONFIG, "SQL"),
-        (["b.csv", "--format", "xml"], Kind.USAGE, "xml"),
+        (["b.csv", "--format", "dbase"], Kind.USAGE, "dbase"),
+        (["b.csv", "--format", "xml"], Kind.INPUT, "can't be read as XML"),
+        (["b.csv", "--format", "fixed"], Kind.CONFIG, "needs `columns`"),
+        (["b.csv", "-o", "seperator=;"], Kind.CONFIG, "separator"),
+        (["b.csv", "-o", "separator"], Kind.USAGE, "NAME=VALUE"),
     ],
 )
 def test_what_can_not_be_read_says_why(fuse: Fuse, files: Path, words: list[str], kind: Kind, says: str) -> None:
@@ -191,3 +198,18 @@ def test_an_interrupt_ends_a_long_query_at_once(tmp_path: Path) -> None:
     finally:
         running.kill()
     assert running.returncode in {-signal.SIGINT, exits.INTERRUPTED}  # the latter where it came before the query
+
+
+def test_xml_fixed_width_and_packed_files_are_read(fuse: Fuse, files: Path) -> None:
+    (files / "f.xml").write_text("<f><r id='007'><n>1</n></r><r id='008'><n>2</n></r></f>")
+    assert fuse("read", files / "f.xml", "--json").result["rows"] == [{"id": "007", "n": 1}, {"id": "008", "n": 2}]
+    (files / "f.txt").write_text("AA0007\nBB  22\n")
+    said = fuse("read", files / "f.txt", "--format", "fixed", "-o", "columns=carrier:1-2; number:3-6:int64", "--json")
+    assert said.result["rows"] == [{"carrier": "AA", "number": 7}, {"carrier": "BB", "number": 22}]
+    (files / "c.csv.bz2").write_bytes(bz2.compress(b"a;b\n1;x\n"))
+    assert fuse("read", files / "c.csv.bz2", "-o", "separator=;", "--json").result["rows"] == [{"a": 1, "b": "x"}]
+    with zipfile.ZipFile(files / "j.ndjson.zip", "w") as archive:
+        archive.writestr("j.ndjson", '{"a": 1}\n')
+    assert fuse("read", files / "j.ndjson.zip", "--json").result["rows"] == [{"a": 1}]
+    (files / "c.csv.xz").write_bytes(lzma.compress(b"a\n1\n")[:-4])
+    assert "cut off" in fuse("read", files / "c.csv.xz", "--json").error["message"]

@@ -1,5 +1,7 @@
 """Files of rows: Parquet, CSV, JSON, NDJSON, Excel and Avro, read as polars and written from any frame.
 
+XML and lines of fixed width are read.
+
 Files are for interchange with others. Tables that grow, change or have several writers belong in Delta.
 """
 
@@ -9,10 +11,12 @@ from fuse_dagster.engines.local.files.layouts import (
     CsvOptions,
     ExcelOptions,
     FileOptions,
+    FixedOptions,
     Format,
     JsonOptions,
     NdjsonOptions,
     ParquetOptions,
+    XmlOptions,
     file_options,
     options_for,
 )
@@ -24,12 +28,14 @@ __all__ = [
     "CsvOptions",
     "ExcelOptions",
     "FileOptions",
+    "FixedOptions",
     "Format",
     "JsonOptions",
     "NdjsonOptions",
     "Opener",
     "ParquetOptions",
     "Written",
+    "XmlOptions",
     "file_options",
     "files_below",
     "guess",

@@ -7,22 +7,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-import pyarrow as pa
 from deltalake.exceptions import DeltaError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, FileType, PyFileSystem
 
-from fuse_dagster.core.errors import ConfigError, NotThereError, TableNotFoundError
+from fuse_dagster.core.errors import ConfigError, InputError, NotThereError, TableNotFoundError
 from fuse_dagster.core.naming import listing
 from fuse_dagster.core.store_failures import store_error
 from fuse_dagster.engines.local.addresses import is_local, normal_uri
 from fuse_dagster.engines.local.files.layouts import ENDINGS, FILE_FORMATS, Format, format_by_ending
+from fuse_dagster.engines.local.files.packing import members, unpacked
 from fuse_dagster.engines.local.reading import open_table
 
 Opener = Callable[[str], BinaryIO]
 """Opens the file at a URI or path for reading bytes; `FileNotFoundError` where there is none."""
-
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 def guess(address: str, storage_options: Mapping[str, str]) -> Format:
@@ -105,35 +103,26 @@ def opened(uri: str, storage_options: Mapping[str, str] | None = None) -> Binary
     return stream
 
 
-def unpacking(stream: BinaryIO) -> BinaryIO:
-    """The content of a stream, whatever it is compressed by."""
-    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(_Raw(stream))
-    start = buffered.peek(4)[:4]
-    packed = "gzip" if start[:2] == _GZIP else "zstd" if start == _ZSTD else None
-    return buffered if packed is None else io.BufferedReader(_Raw(pa.CompressedInputStream(buffered, packed)))
+def unpacking(stream: BinaryIO, file: str = "file") -> BinaryIO:
+    """The content of a stream, whatever it is compressed by; of a zip archive that of its only file.
 
+    Args:
+        stream: The file, from its first byte.
+        file: What it is called, for messages.
 
-class _Raw(io.RawIOBase):
-    """A stream that has no more than `read`, as a file that can be buffered."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # as io documents it
-        """Fill the buffer, as far as there is something."""
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        """Close what it reads."""
-        if not self.closed:
-            self._stream.close()
-        super().close()
+    Raises:
+        InputError: It is damaged, holds too much, or is an archive of several files.
+    """
+    if not file.lower().endswith(".zip"):
+        return unpacked(stream, file)
+    with stream:
+        data = stream.read()
+    held = list(members(lambda: io.BytesIO(data), file))
+    if len(held) > 1:
+        names = listing([one.name for one in held], limit=5)
+        msg = f"`{file}` is an archive of {len(held)} files: {names}. Unpack it, or load it as a landing folder."
+        raise InputError(msg)
+    return held[0].open()
 
 
 def _store(folder: str, storage_options: Mapping[str, str] | None) -> PyFileSystem:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
-from typing import Any, ClassVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import did_you_mean, listing
+from fuse_dagster.engines.local.files.fixed_width import FixedWidth
+from fuse_dagster.engines.local.files.xml_rows import XmlRows
 
 
 class Format(StrEnum):
@@ -22,6 +25,8 @@ class Format(StrEnum):
     NDJSON = "ndjson"
     EXCEL = "excel"
     AVRO = "avro"
+    XML = "xml"
+    FIXED = "fixed"
 
 
 ENDINGS: Mapping[str, Format] = {
@@ -34,11 +39,15 @@ ENDINGS: Mapping[str, Format] = {
     ".jsonl": Format.NDJSON,
     ".xlsx": Format.EXCEL,
     ".avro": Format.AVRO,
+    ".xml": Format.XML,
 }
 """Ending of a file's name -> its format."""
 
 PACKED = {"gzip": ".gz", "zstd": ".zst"}
 """Compression of a whole file -> what it adds to the name."""
+
+UNPACKED = (*PACKED.values(), ".bz2", ".xz", ".zip")
+"""What names of compressed files that can be read end in."""
 
 _PARQUET_CODECS = ("zstd", "snappy", "gzip", "lz4", "brotli", "none")
 _TEXT_CODECS = ("none", *PACKED)
@@ -201,10 +210,37 @@ class AvroOptions:
         return ".avro"
 
 
-FileOptions = ParquetOptions | CsvOptions | JsonOptions | NdjsonOptions | ExcelOptions | AvroOptions
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XmlOptions(XmlRows):
+    """XML, of which one element is a row. It is read whole, and never written."""
+
+    format: ClassVar[Format] = Format.XML
+
+    @property
+    def ending(self) -> str:
+        """What names of such files end in."""
+        return ".xml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedOptions(FixedWidth):
+    """Lines whose columns stand at declared places. They are read whole, and never written."""
+
+    format: ClassVar[Format] = Format.FIXED
+
+    @property
+    def ending(self) -> str:
+        """What names of such files end in, often."""
+        return ".txt"
+
+
+FileOptions = (
+    ParquetOptions | CsvOptions | JsonOptions | NdjsonOptions | ExcelOptions | AvroOptions | XmlOptions | FixedOptions
+)
 """The options of one format; the class says which."""
 
 _OPTIONS: dict[str, type[FileOptions]] = {kind.format: kind for kind in get_args(FileOptions)}
+_WANTED: dict[Any, str] = {str: "text", bool: "true or false", int: "a whole number"}
 FILE_FORMATS = tuple(_OPTIONS)
 """The formats of files: all but Delta."""
 
@@ -232,10 +268,14 @@ def file_options(layout: str, options: Mapping[str, Any] | None = None) -> FileO
         if name not in valid:
             msg = f"The format `{layout}` has no option `{name}`. {did_you_mean(name, valid)}"
             raise ConfigError(msg)
-        if not isinstance(value, valid[name]):
-            wanted = {str: "text", bool: "true or false"}[valid[name]]
+        if not isinstance(value, _classes(valid[name])):
+            wanted = _WANTED.get(valid[name], "a list or a map, as its documentation says")
             msg = f"The option `{name}` of `{layout}` is `{value}`. Valid: {wanted}."
             raise ConfigError(msg)
+    missing = [entry.name for entry in fields(kind) if _is_required(entry) and entry.name not in (options or {})]
+    if missing:
+        msg = f'The format `{layout}` needs {listing(missing)}, as `columns="carrier:1-2; number:3-6:int64"`.'
+        raise ConfigError(msg)
     return kind(**(options or {}))
 
 
@@ -255,9 +295,20 @@ def format_by_ending(name: str) -> Format | None:
 def unpacked(name: str) -> str:
     """A name in small letters, without what follows a `?` and without the ending of a compression."""
     bare = name.partition("?")[0].lower()
-    for packed in PACKED.values():
+    for packed in UNPACKED:
         bare = bare.removesuffix(packed)
     return bare
+
+
+def _classes(hint: Any) -> tuple[type, ...]:
+    """What a value of a type hint is an instance of."""
+    if isinstance(hint, UnionType):
+        return tuple(kind for one in get_args(hint) for kind in _classes(one))
+    return (get_origin(hint) or hint,)
+
+
+def _is_required(entry: Any) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
 
 
 def _one_of(name: str, value: str, valid: tuple[str, ...]) -> None:

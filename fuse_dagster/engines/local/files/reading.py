@@ -17,8 +17,20 @@ from fuse_dagster.engines.local.files.avro import scan_avro
 from fuse_dagster.engines.local.files.casting import as_types, native_of_csv, native_of_json
 from fuse_dagster.engines.local.files.excel import read_excel
 from fuse_dagster.engines.local.files.finding import Opener, files_below, opened, unpacking
-from fuse_dagster.engines.local.files.layouts import CsvOptions, ExcelOptions, FileOptions, Format, options_for
+from fuse_dagster.engines.local.files.fixed_width import read_fixed
+from fuse_dagster.engines.local.files.layouts import (
+    CsvOptions,
+    ExcelOptions,
+    FileOptions,
+    FixedOptions,
+    Format,
+    XmlOptions,
+    options_for,
+)
+from fuse_dagster.engines.local.files.parts import Part
+from fuse_dagster.engines.local.files.texts import Telling, typed
 from fuse_dagster.engines.local.files.types import types_of
+from fuse_dagster.engines.local.files.xml_rows import read_xml
 
 INFERRED = 10_000
 """Rows from which the types of a text file are told."""
@@ -38,7 +50,7 @@ def scan_files(
     """Open a file, or all files of a folder.
 
     Parquet, CSV and NDJSON are read lazily, Avro block by block; a JSON array, an Excel sheet and CSV in another
-    encoding than UTF-8 are read whole, here.
+    encoding than UTF-8 are read whole, here, as XML and lines of fixed width are.
 
     Args:
         address: URI or path.
@@ -127,7 +139,9 @@ def _scan_csv(
     assert isinstance(options, CsvOptions)
     if types and not options.header and all(_is_empty(file, read) for file in files):
         return pl.LazyFrame(schema=dict(types))
-    sources: list[Any] = list(files) if options.is_utf8 else [_decoded(file, options, read) for file in files]
+    sources: list[Any] = [
+        file if options.is_utf8 and not _needs_unpacking(file) else _decoded(file, options, read) for file in files
+    ]
     given: dict[str, Any] = {
         "separator": options.separator,
         "null_values": options.null or None,
@@ -163,7 +177,7 @@ def _texts_like_numbers(
 
 
 def _decoded(file: str, options: CsvOptions, read: Opener) -> bytes:
-    with unpacking(read(file)) as stream:
+    with unpacking(read(file), file) as stream:
         return stream.read().decode(options.encoding).encode()
 
 
@@ -172,7 +186,7 @@ def _scan_ndjson(
 ) -> pl.LazyFrame:
     if types and all(_is_empty(file, read) for file in files):
         return pl.LazyFrame(schema=dict(types))
-    names: list[Any] = [_literal(file) for file in files]
+    names: list[Any] = [_unpacked(file, read) if _needs_unpacking(file) else _literal(file) for file in files]
 
     def scanned(known: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         return pl.scan_ndjson(names, infer_schema_length=INFERRED, schema_overrides=dict(known), storage_options=store)
@@ -182,6 +196,16 @@ def _scan_ndjson(
     known = {name: native_of_json(types[name]) for name in schema if name in types}
     same = all(schema[name] == dtype for name, dtype in known.items())
     return as_types(found if same else scanned(known), types)
+
+
+def _needs_unpacking(file: str) -> bool:
+    """Whether a file is compressed in a way that polars does not know."""
+    return file.lower().endswith((".bz2", ".xz", ".zip"))
+
+
+def _unpacked(file: str, read: Opener) -> bytes:
+    with unpacking(read(file), file) as stream:
+        return stream.read()
 
 
 def _literal(file: str) -> str:
@@ -201,7 +225,7 @@ def _scan_json(
         return _scan_ndjson(files, options, types, store, read)
     frames = []
     for file in files:
-        with unpacking(read(file)) as stream:
+        with unpacking(read(file), file) as stream:
             data = stream.read()
         if types and data.strip() == b"[]":
             frames.append(pl.LazyFrame(schema=dict(types)))
@@ -221,7 +245,7 @@ def is_array(file: str, read: Opener) -> bool:
         file: URI or path.
         read: Opens it.
     """
-    with unpacking(read(file)) as stream:
+    with unpacking(read(file), file) as stream:
         start = stream.read(_START).lstrip()
         if start[:1] != b"{":
             return True
@@ -231,7 +255,7 @@ def is_array(file: str, read: Opener) -> bool:
 
 
 def _is_empty(file: str, read: Opener) -> bool:
-    with unpacking(read(file)) as stream:
+    with unpacking(read(file), file) as stream:
         return not stream.read(1)
 
 
@@ -256,6 +280,33 @@ def _scan_avro(
     return pl.concat([as_types(scan_avro(lambda file=file: read(file), file), types) for file in files])  # type: ignore[misc]
 
 
+def _scan_xml(
+    files: list[str], options: FileOptions, types: Mapping[str, pl.DataType], _: dict[str, Any] | None, read: Opener
+) -> pl.LazyFrame:
+    assert isinstance(options, XmlOptions)
+    frames, telling = [], Telling()
+    for file in files:
+        with unpacking(read(file), file) as stream:
+            for part in read_xml(stream, options, file):
+                frames.append(typed(part, types, file).rows)
+                telling.see(frames[-1])
+    told = {name: dtype or pl.String() for name, dtype in telling.types().items()}
+    rows = pl.concat(frames, how="diagonal")
+    return typed(Part.numbered(rows, 0), told, files[0]).rows.lazy()
+
+
+def _scan_fixed(
+    files: list[str], options: FileOptions, types: Mapping[str, pl.DataType], _: dict[str, Any] | None, read: Opener
+) -> pl.LazyFrame:
+    assert isinstance(options, FixedOptions)
+    known = {**options.types, **types}
+    frames = []
+    for file in files:
+        with unpacking(read(file), file) as stream:
+            frames += [typed(part, known, file).rows for part in read_fixed(stream, options, file)]
+    return pl.concat(frames).lazy()
+
+
 _SCANS = {
     Format.PARQUET: _scan_parquet,
     Format.CSV: _scan_csv,
@@ -263,4 +314,6 @@ _SCANS = {
     Format.NDJSON: _scan_ndjson,
     Format.EXCEL: _scan_excel,
     Format.AVRO: _scan_avro,
+    Format.XML: _scan_xml,
+    Format.FIXED: _scan_fixed,
 }

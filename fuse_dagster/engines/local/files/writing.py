@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 
-from fuse_dagster.core.errors import FuseError, InputError, first_line
+from fuse_dagster.core.errors import ConfigError, FuseError, InputError, first_line
+from fuse_dagster.core.naming import listing
 from fuse_dagster.engines.local.files.avro import write_avro
 from fuse_dagster.engines.local.files.excel import write_excel
 from fuse_dagster.engines.local.files.holding import checks, plain, plain_type, refuse_types, refuse_values
@@ -80,8 +81,11 @@ def write_rows(
     Raises:
         SchemaError: The format can't hold a column; the message names all of them, and says what to do.
         InputError: The rows can't be computed, or `data` is no frame.
+        ConfigError: The format is one that is only read.
         MissingExtraError: The package for Excel or Avro is not installed.
     """
+    if options.format not in _WRITERS:
+        raise ConfigError(f"`{options.format}` is read, not written. Valid: {listing(_WRITERS)}.")
     with _computing():
         parts = _parts_of(data)
         schema = {name: plain_type(dtype) for name, dtype in parts.schema.items()}
