@@ -91,11 +91,13 @@ class Entry:
         path: Name below the connector's root, with `/` between its parts.
         size: Bytes.
         modified: When it was last written, UTC.
+        version: What changes with every write and can't be set back, as an object store's ETag; "" where there is none.
     """
 
     path: str
     size: int
     modified: datetime
+    version: str = ""
 
 
 @runtime_checkable
@@ -140,6 +142,18 @@ class CanDelete(Protocol):
 
     def delete(self, path: str) -> None:
         """Delete a file; nothing happens where there is none. Folders go with their last file."""
+
+
+@runtime_checkable
+class CanMove(Protocol):
+    """Files can be given another name at once, with no moment at which there are two or none."""
+
+    def move(self, path: str, to: str) -> None:
+        """Give a file another name, in place of a file that has it.
+
+        Raises:
+            FileNotFoundError: There is no file at `path`.
+        """
 
 
 @runtime_checkable

@@ -89,6 +89,9 @@ REFUSED = "/\\%[]^|"
 """Slashes lead elsewhere; delta-rs decodes `%20` to a space and can't open paths with the others."""
 
 
+_REFUSED = frozenset(REFUSED)
+
+
 def checked_parts(parts: Iterable[str]) -> tuple[str, ...]:
     """Refuse names that would lead out of the root, or make two names one.
 
@@ -97,7 +100,7 @@ def checked_parts(parts: Iterable[str]) -> tuple[str, ...]:
     """
     names = tuple(parts)
     for name in names or ("",):
-        if name in {"", ".", ".."} or any(sign in REFUSED or not sign.isprintable() for sign in name):
+        if name in {"", ".", ".."} or not name.isprintable() or not _REFUSED.isdisjoint(name):
             msg = (
                 f"`{name}` can't be part of a path (of `{'/'.join(names)}`). "
                 f"Valid: a name without control signs and any of `{REFUSED}`, other than `.` and `..`."

@@ -114,7 +114,12 @@ class ObjectStore(Lake):
         def every(store: "Store") -> list[Entry]:
             chunks = obstore.list(store, folder or None, chunk_size=1000)
             return [
-                Entry(path=each["path"], size=each["size"], modified=each["last_modified"].astimezone(UTC))
+                Entry(
+                    path=each["path"],
+                    size=each["size"],
+                    modified=each["last_modified"].astimezone(UTC),
+                    version=each["e_tag"] or "",
+                )
                 for chunk in chunks
                 for each in chunk
             ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fuse_dagster_tests.benchmarks import landing
 from fuse_dagster_tests.benchmarks.__main__ import AGAIN, CHANGES, CLUSTERED, FIRST, SECOND, Plan, median, run
 from fuse_dagster_tests.benchmarks.batches import snapshot
 from fuse_dagster_tests.benchmarks.overhead import overhead
@@ -40,3 +41,8 @@ def test_a_snapshot_changes_gains_and_loses_the_stated_parts() -> None:
 
 def test_an_append_is_measured_in_a_real_run() -> None:
     assert all(seconds > 0 for seconds in overhead(1, rows=1000).values())
+
+
+def test_small_files_are_read_as_one_would_read_them() -> None:
+    found = landing.measure(300)
+    assert {name: len(seconds) for name, seconds in found.items()} == {"json.load and concat": 1, "LandingFiles": 1}

@@ -184,14 +184,19 @@ class Telling:
             elif answer is False:
                 self._left[name].discard(kind)
 
-    def types(self) -> dict[str, pl.DataType | None]:
-        """Column -> type; None for one without any value."""
-        return {
-            name: None
-            if name not in self._seen
-            else next((_TYPES[kind] for kind in _PATTERNS if kind in left), pl.String())
-            for name, left in self._left.items()
-        }
+    def types(self, known: Mapping[str, pl.DataType] | None = None) -> dict[str, pl.DataType | None]:
+        """Column -> type; None for one without any value.
+
+        Args:
+            known: Column -> type that was told before, which is kept where all values are of it.
+        """
+        return {name: self._type(name, left, (known or {}).get(name)) for name, left in self._left.items()}
+
+    def _type(self, name: str, left: set[str], known: pl.DataType | None) -> pl.DataType | None:
+        if name not in self._seen:
+            return None
+        fitting = [_TYPES[kind] for kind in _PATTERNS if kind in left]
+        return known if known is not None and known in [*fitting, pl.String()] else (*fitting, pl.String())[0]
 
     def _all_are(self, name: str, kind: str) -> pl.Expr:
         text = numeral(pl.col(name), self._forms) if kind in {"int", "float"} else pl.col(name)

@@ -1,0 +1,79 @@
+"""SIGKILL at random moments, while files keep arriving: nothing lost, nothing doubled.
+
+`FUSE_SOAK` multiplies the rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from fuse_dagster.engines.local.reading import scan
+from fuse_dagster.ingest import load
+from fuse_dagster.tables import Append
+from fuse_dagster_tests.ingest.landing.killed import load_on, source_of
+from fuse_dagster_tests.tables.faults.worker import Worker
+
+ROUNDS = 3 * int(os.environ.get("FUSE_SOAK", "1"))
+
+
+def _deliver(folder: Path, stop: Event, expected: list[int], broken: list[int]) -> None:
+    """Files appear whole, under names that come again; some are broken, some delivered twice."""
+    chance, number = random.Random(0), 0
+    while not stop.wait(0.03):
+        number += 1
+        is_broken = chance.random() < 0.1
+        text = f"id\n{number},2\n" if is_broken else f"id\n{number}\n"
+        name = f"{number}.csv" if chance.random() < 0.7 else f"again-{number}.csv"
+        part = folder / f"{name}.part"
+        part.write_text(text)
+        part.rename(folder / name)
+        if chance.random() < 0.2:
+            (folder / f"copy-{number}.csv.part").write_text(text)
+            (folder / f"copy-{number}.csv.part").rename(folder / f"copy-{number}.csv")
+        (broken if is_broken else expected).append(number)
+
+
+@pytest.mark.parametrize("after", ["keep", "move", "delete"])
+def test_loads_that_are_killed_lose_and_double_no_file(tmp_path: Path, after: str) -> None:
+    folder, table, stop = tmp_path / "landing", tmp_path / "table", Event()
+    folder.mkdir()
+    expected: list[int] = []
+    broken: list[int] = []
+    delivering = Thread(target=_deliver, args=(folder, stop, expected, broken))
+    delivering.start()
+    chance = random.Random(after)
+    try:
+        with ExitStack() as workers:
+            following = workers.enter_context(Worker())
+            for _ in range(ROUNDS):
+                worker, rival = following, None
+                worker.run(load_on, folder, table, after)
+                if chance.random() < 0.3:
+                    rival = workers.enter_context(Worker())
+                    rival.run(load_on, folder, table, after)
+                following = workers.enter_context(Worker())
+                assert worker.wait_for(1)
+                time.sleep(chance.uniform(0, 0.4))
+                worker.kill()
+                if rival is not None:
+                    rival.kill()
+    finally:
+        stop.set()
+        delivering.join()
+    while load(source_of(folder, after), table, Append()).written.version is not None:
+        pass
+    held = scan(table).select("id").collect()["id"].to_list()
+    assert Counter(held) == Counter(expected)
+    if broken:
+        said = scan(f"{table}__rejected").select("_file_path").collect()["_file_path"].to_list()
+        assert {int(path.rpartition("-")[2].removesuffix(".csv")) for path in said} == set(broken)
+    left = {path.name for path in folder.glob("*.csv")}
+    assert after == "keep" or all(any(f"{number}.csv" in name for number in broken) for name in left)
