@@ -48,6 +48,7 @@ ui: $(VENV)/.demo-ready ## Open the Dagster web UI on the demo (http://localhost
 test: $(VENV)/.dev-ready ## Run all tests
 	@.ci/browser
 	@.ci/azurite
+	@.ci/kafka
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-oldest: $(BIN)/uv ## Run the tests with the oldest versions that pyproject.toml allows

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.duckdb import DuckDB
     from fuse_dagster.connectors.gcs import GCS
     from fuse_dagster.connectors.http_files import HTTPFiles
+    from fuse_dagster.connectors.kafka import Kafka
     from fuse_dagster.connectors.lake import Lake
     from fuse_dagster.connectors.local import Local
     from fuse_dagster.connectors.mysql import MySQL
@@ -60,6 +61,7 @@ _WHERE = {
     "FileIOManager": "orchestration.file_io_manager",
     "GCS": "connectors.gcs",
     "HTTPFiles": "connectors.http_files",
+    "Kafka": "connectors.kafka",
     "Lake": "connectors.lake",
     "Local": "connectors.local",
     "MySQL": "connectors.mysql",
@@ -108,6 +110,7 @@ __all__ = [
     "DuckDB",
     "FileIOManager",
     "HTTPFiles",
+    "Kafka",
     "Lake",
     "Local",
     "MySQL",

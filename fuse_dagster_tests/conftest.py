@@ -9,10 +9,11 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from pyspark.sql import SparkSession
 
+    from fuse_dagster_tests.servers.kafka import KafkaServer
     from fuse_dagster_tests.servers.mariadb import MariaDBServer
     from fuse_dagster_tests.servers.postgres import PostgresServer
 
@@ -92,4 +93,18 @@ def mariadb() -> Generator[MariaDBServer]:
     if why := missing():
         pytest.skip(why)
     with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """One broker for all tests: starting one costs many seconds."""
+    pytest.importorskip("confluent_kafka")
+    from fuse_dagster_tests.servers.certificate import certificate
+    from fuse_dagster_tests.servers.kafka import kafka_server, missing
+
+    if reason := missing():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("kafka")
+    with kafka_server(folder / "server", certificate(folder)) as server:
         yield server

@@ -15,6 +15,7 @@ BUILTIN = {
     "duckdb": "fuse_dagster.connectors.duckdb:DuckDB",
     "gcs": "fuse_dagster.connectors.gcs:GCS",
     "http": "fuse_dagster.connectors.http_files:HTTPFiles",
+    "kafka": "fuse_dagster.connectors.kafka:Kafka",
     "local": "fuse_dagster.connectors.local:Local",
     "mysql": "fuse_dagster.connectors.mysql:MySQL",
     "onelake": "fuse_dagster.connectors.onelake:OneLake",
