@@ -52,6 +52,10 @@ class UpdateGuardError(InputError):
     """A snapshot would change more keys than `max_update_fraction` allows: the usual sign of shifted columns."""
 
 
+class GapError(InputError):
+    """A source no longer holds what follows the last load, or is another one of the same name."""
+
+
 class PartitionError(InputError):
     """Rows do not belong to the partition being written, or its key cannot be a value of the column."""
 

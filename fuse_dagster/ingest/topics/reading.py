@@ -1,0 +1,180 @@
+"""One reading of a topic: from the offsets where the last load ended, to those that were there when it began."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from fuse_dagster.connectors.streams.client import Budget, Client, Messages, Range
+from fuse_dagster.connectors.streams.decoding import UndecodableError
+from fuse_dagster.connectors.streams.rows import time_of
+from fuse_dagster.ingest.topics.gathering import Gathered
+from fuse_dagster.ingest.topics.offsets import Reached
+from fuse_dagster.ingest.topics.rows import Row, Shape, own_types
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+    from fuse_dagster.ingest.source import Position
+
+REJECTED = {
+    "_partition": pl.Int32(),
+    "_offset": pl.Int64(),
+    "_timestamp": pl.Datetime("us", "UTC"),
+    "_key": pl.Binary(),
+    "_value": pl.Binary(),
+    "_rejection_reasons": pl.List(pl.String()),
+}
+"""Columns of a message that can't be decoded: where it was, its bytes, and why."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a reading did, for people and metrics.
+
+    Attributes:
+        before: Partition -> the offset that it began at.
+        after: Partition -> the offset that comes next.
+        ends: Partition -> the offset that the topic ended at when the reading began.
+        messages: How many were read, with those that were rejected.
+        rejected: How many of them could not be decoded.
+        bytes: Of keys, values and headers.
+        lost: How many offsets retention took before they were read.
+        lag_messages: Offsets that are left; it counts gaps, too.
+        lag_seconds: How much older what was read is than now, where something is left; 0 where nothing is.
+    """
+
+    before: Mapping[int, int]
+    after: Mapping[int, int]
+    ends: Mapping[int, int]
+    messages: int
+    rejected: int
+    bytes: int
+    lost: int
+    lag_messages: int
+    lag_seconds: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class TopicReading:
+    """One reading of a topic; see `TopicMessages`.
+
+    Attributes:
+        client: Connected.
+        topic: Its name.
+        ranges: Partition -> what is read of it.
+        ends: Partition -> the offset that the topic ends at.
+        start: How far the last load came, with new partitions; the times of its messages.
+        shape: How messages become rows.
+        budget: How much to read at the most.
+        saves: Whether there is a position to save; not of a backfill.
+        group: Of whom offsets are committed after the load; "" for nobody.
+        lost: How many offsets retention took.
+    """
+
+    client: Client
+    topic: str
+    ranges: Mapping[int, Range]
+    ends: Mapping[int, int]
+    start: Reached
+    since: Reached | None
+    shape: Shape
+    budget: Budget
+    saves: bool = True
+    group: str = ""
+    lost: int = 0
+    _messages: Messages | None = None
+    _rejected: list[dict[str, Any]] = field(default_factory=list)
+    _times: dict[int, int] = field(default_factory=dict)
+    _count: int = 0
+    _bytes: int = 0
+
+    def batches(self) -> pa.RecordBatchReader:
+        """The rows. Messages are read whole and decoded before the first batch, as their types show in them.
+
+        Raises:
+            StoreUnavailableError: The broker, or the schema registry, went away.
+            StoreError: It refuses.
+        """
+        own = own_types(self.shape.envelope, headers=self.shape.headers)
+        gathered = Gathered({**own, **self.shape.key_types, **self.shape.value_types})
+        for part in self._parts():
+            if rows := list(self._rows(part)):
+                gathered.add(rows)
+        if left := self.progress().lag_messages:
+            logger.info("the load of the topic `%s` is full; %d offsets are left for the next", self.topic, left)
+        return gathered.batches()
+
+    def position(self) -> Position | None:
+        """The offsets that come next; None where nothing was read, and for a backfill."""
+        after = self._after()
+        if not self.saves or after == self.since:
+            return None
+        return after.position(self.ends)
+
+    def rejected(self) -> pl.DataFrame:
+        """Messages that could not be decoded, with the columns of `REJECTED`."""
+        return pl.DataFrame(self._rejected, schema=REJECTED)
+
+    def landed(self) -> None:
+        """Tell the broker how far the group came, where one is named: for those who watch its lag."""
+        if self.group and self.saves:
+            self.client.commit(self.topic, self._after().offsets)
+
+    def progress(self) -> Progress:
+        """What was done; asked after the batches were consumed."""
+        after = self._after()
+        lag = sum(max(0, end - after.offsets.get(number, 0)) for number, end in self.ends.items())
+        told = after.position(self.ends).time
+        age = None if told is None else max(0.0, (datetime.now(UTC) - told).total_seconds())
+        return Progress(
+            before=self.start.offsets,
+            after=after.offsets,
+            ends=self.ends,
+            messages=self._count,
+            rejected=len(self._rejected),
+            bytes=self._bytes,
+            lost=self.lost,
+            lag_messages=lag,
+            lag_seconds=age if lag else 0.0,
+        )
+
+    def _parts(self) -> Iterator[list[Message]]:
+        self._messages = self.client.messages(self.topic, self.ranges, self.budget)
+        yield from self._messages
+
+    def _rows(self, messages: list[Message]) -> Iterator[Row]:
+        for message in messages:
+            number, time = message.partition(), time_of(message)
+            self._count += 1
+            self._bytes += len(message)
+            if time is not None and number is not None:
+                self._times[number] = time
+            try:
+                yield self.shape.row(message)
+            except UndecodableError as error:
+                self._rejected.append(_dead(message, time, str(error)))
+
+    def _after(self) -> Reached:
+        reached = {} if self._messages is None else self._messages.reached
+        offsets = {**self.start.offsets, **reached}
+        return Reached(topic=self.start.topic, offsets=offsets, times={**self.start.times, **self._times})
+
+
+def _dead(message: Message, time: int | None, why: str) -> dict[str, Any]:
+    return {
+        "_partition": message.partition(),
+        "_offset": message.offset(),
+        "_timestamp": None if time is None else datetime.fromtimestamp(time / 1000, tz=UTC),
+        "_key": message.key(),
+        "_value": message.value(),
+        "_rejection_reasons": [why],
+    }
