@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.database import Database
     from fuse_dagster.connectors.dbfs import DBFS
     from fuse_dagster.connectors.duckdb import DuckDB
+    from fuse_dagster.connectors.event_hubs import EventHubs
     from fuse_dagster.connectors.gcs import GCS
     from fuse_dagster.connectors.http_files import HTTPFiles
     from fuse_dagster.connectors.kafka import Kafka
@@ -58,6 +59,7 @@ _WHERE = {
     "DeltaIOManager": "orchestration.io_manager",
     "DeltaTables": "orchestration.io_manager",
     "DuckDB": "connectors.duckdb",
+    "EventHubs": "connectors.event_hubs",
     "FileIOManager": "orchestration.file_io_manager",
     "GCS": "connectors.gcs",
     "HTTPFiles": "connectors.http_files",
@@ -108,6 +110,7 @@ __all__ = [
     "DeltaIOManager",
     "DeltaTables",
     "DuckDB",
+    "EventHubs",
     "FileIOManager",
     "HTTPFiles",
     "Kafka",

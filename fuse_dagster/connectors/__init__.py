@@ -13,6 +13,7 @@ BUILTIN = {
     "adls": "fuse_dagster.connectors.adls:ADLS",
     "dbfs": "fuse_dagster.connectors.dbfs:DBFS",
     "duckdb": "fuse_dagster.connectors.duckdb:DuckDB",
+    "eventhubs": "fuse_dagster.connectors.event_hubs:EventHubs",
     "gcs": "fuse_dagster.connectors.gcs:GCS",
     "http": "fuse_dagster.connectors.http_files:HTTPFiles",
     "kafka": "fuse_dagster.connectors.kafka:Kafka",

@@ -19,7 +19,7 @@ from fuse_dagster.core.errors import ConfigError, MissingExtraError
 from fuse_dagster.core.naming import listing
 
 if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
+    from azure.core.credentials import AccessToken, TokenCredential
     from obstore.store import ObjectStore as Store
 
 AUTHORITY = "https://login.microsoftonline.com"
@@ -42,16 +42,12 @@ _PRINCIPAL = ("tenant_id", "client_id", "client_secret")
 _TOLD_BY = ("AZURE_", "IDENTITY_", "MSI_", "IMDS_")
 
 
-class SaysLogin(Protocol):
-    """The fields of a connector that say whose login is taken."""
+class SaysWho(Protocol):
+    """The fields of a connector that say who logs in."""
 
     @property
     def extra(self) -> str:
         """The extra that brings Azure's library for logins."""
-
-    @property
-    def sas_token(self) -> str:
-        """A secret: a signature."""
 
     @property
     def tenant_id(self) -> str:
@@ -80,6 +76,14 @@ class SaysLogin(Protocol):
     @property
     def address(self) -> str:
         """URI of what it holds."""
+
+
+class SaysLogin(SaysWho, Protocol):
+    """The fields of a connector that say whose login is taken: somebody's, or that of a signature."""
+
+    @property
+    def sas_token(self) -> str:
+        """A secret: a signature."""
 
 
 def problems(given: Mapping[str, Any], *keys: str) -> list[Problem]:
@@ -216,8 +220,21 @@ def bare(token: str) -> str:
     return token.strip().removeprefix("?")
 
 
-def token(says: SaysLogin) -> str:
-    """A token for storage, by Azure's own library, which keeps it until shortly before it runs out.
+def token(says: SaysWho) -> str:
+    """A token for storage; see `access`.
+
+    Raises:
+        FuseError: A secret can't be resolved, or there is no login.
+    """
+    return access(says, SCOPE).token
+
+
+def access(says: SaysWho, scope: str) -> AccessToken:
+    """A token and when it runs out, by Azure's own library, which keeps it until shortly before.
+
+    Args:
+        says: The connector.
+        scope: What it is for, as `https://storage.azure.com/.default`.
 
     Raises:
         FuseError: A secret can't be resolved, or there is no login.
@@ -232,7 +249,7 @@ def token(says: SaysLogin) -> str:
         msg = f'This login needs the package `{error.name}`. Install it with: pip install "fuse-dagster[{says.extra}]"'
         raise MissingExtraError(msg) from error
     with in_our_words(says.address, says.checks):
-        return credential.get_token(SCOPE).token
+        return credential.get_token(scope)
 
 
 @lru_cache(maxsize=8)

@@ -41,6 +41,8 @@ class Entra:
         address: Where it listens, and talks TLS.
         plain: Where it listens, and does not: the endpoints of identities are machines' own.
         secrets: Secret of each service principal, by tenant and name.
+        audience: What it hands out tokens for.
+        subject: Whom tokens name; where it is given they bear no signature, as a broker of the tests takes them.
         lifetime: Seconds that a token holds.
         busy: How many requests it still answers with 429.
         retry_after: Seconds to wait, which it says then.
@@ -51,6 +53,8 @@ class Entra:
     address: str = ""
     plain: str = ""
     secrets: dict[tuple[str, str], str] = field(default_factory=lambda: {(TENANT, CLIENT): SECRET})
+    audience: str = AUDIENCE
+    subject: str = ""
     lifetime: int = 3600
     busy: int = 0
     retry_after: int = 1
@@ -67,7 +71,7 @@ class Entra:
             return _denied(400, "unauthorized_client", "AADSTS700016: Application not found in the directory.")
         if said.get("client_secret") != secret:
             return _denied(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
-        if said.get("grant_type") != "client_credentials" or said.get("scope") != f"{AUDIENCE}/.default":
+        if said.get("grant_type") != "client_credentials" or said.get("scope") != f"{self.audience}/.default":
             return _denied(400, "invalid_scope", "AADSTS70011: The provided value for the scope is not valid.")
         return self._token(tenant)
 
@@ -79,7 +83,7 @@ class Entra:
             return _denied(400, "bad_request", "Required header not specified.")
         if said.get("client_id", IDENTITY) != IDENTITY:
             return _denied(400, "invalid_request", "Identity not found.")
-        if said.get("resource", "").rstrip("/") != AUDIENCE:
+        if said.get("resource", "").rstrip("/") != self.audience:
             return _denied(400, "invalid_resource", "AADSTS500011: The resource principal was not found.")
         return self._token(TENANT)
 
@@ -89,12 +93,20 @@ class Entra:
             status, headers, body = _denied(429, "temporarily_unavailable", "AADSTS90055: too many requests.")
             return status, headers | {"Retry-After": str(self.retry_after)}, body
         now = int(time.time())
-        claims = {"aud": AUDIENCE, "iss": f"https://sts.windows.net/{tenant}/", "iat": now, "nbf": now - 5}
+        claims: dict[str, object] = {
+            "aud": self.audience,
+            "iss": f"https://sts.windows.net/{tenant}/",
+            "iat": now,
+            "nbf": now - 5,
+        }
         token = token_of(claims | {"exp": now + self.lifetime, "jti": str(len(self.given))})
+        if self.subject:
+            named = {"sub": self.subject, "exp": now + self.lifetime}
+            token = token_of(claims | named).removesuffix("x")
         self.given.append(token)
         # The endpoints of identities say numbers as text.
         said = {"token_type": "Bearer", "expires_in": str(self.lifetime), "expires_on": str(now + self.lifetime)}
-        return 200, {}, {**said, "access_token": token, "resource": AUDIENCE}
+        return 200, {}, {**said, "access_token": token, "resource": self.audience}
 
 
 def token_of(claims: dict[str, object]) -> str:

@@ -31,6 +31,8 @@ from fuse_dagster_tests.house.source import ROOT
 JARS = ROOT / ".venv" / "kafka" / "jars"
 USER, PASSWORD = "reader", "reader's; secret=1"
 """May read the topics that begin with `open`, and see those."""
+CONNECTION_STRING = "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=lake;SharedAccessKey=canary+/="
+"""What Event Hubs takes for a password, of a user who is called `$ConnectionString`."""
 OPEN = "open"
 
 _OF_JAVA = (
@@ -185,7 +187,9 @@ def _settings(server: KafkaServer, controller: int, data: Path) -> str:
     for name in ("sasl", "tls"):
         at = f"listener.name.{name}"
         lines[f"{at}.sasl.enabled.mechanisms"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER"
-        lines[f"{at}.plain.sasl.jaas.config"] = f'{plain} user_{USER}="{quoted}";'
+        lines[f"{at}.plain.sasl.jaas.config"] = (
+            f'{plain} user_{USER}="{quoted}" user_$ConnectionString="{CONNECTION_STRING}";'
+        )
         for bits in (256, 512):
             module = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
             lines[f"{at}.scram-sha-{bits}.sasl.jaas.config"] = module
@@ -201,8 +205,9 @@ def _allow(server: KafkaServer) -> None:
     rights = [(ResourceType.TOPIC, OPEN, ResourcePatternType.PREFIXED, AclOperation.READ)]
     rights += [(ResourceType.GROUP, "*", ResourcePatternType.LITERAL, AclOperation.READ)]
     bindings = [
-        AclBinding(kind, name, pattern, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
+        AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
         for kind, name, pattern, operation in rights
+        for user in (USER, "$ConnectionString")
     ]
     admin = server.admin()  # what it began ends with it
     for done in admin.create_acls(bindings).values():

@@ -116,12 +116,15 @@ class Client:
         from confluent_kafka.admin import AdminClient
 
         admin = AdminClient({name: value for name, value in self._settings.items() if name not in _OF_CONSUMERS})
-        found = admin.describe_topics(TopicCollection([topic]), request_timeout=self.timeout)[topic]
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=self.timeout)[topic]
         try:
-            described = found.result(self.timeout)
+            described = asked.result(self.timeout)
         except (KafkaException, TimeoutError) as error:
+            if isinstance(error, KafkaException) and error.args[0].name() in _UNSUPPORTED:
+                return ""
             raise self._failed(error, topic) from None
-        return "" if described.topic_id is None else str(described.topic_id)
+        found_id = str(described.topic_id or "")
+        return "" if found_id.strip("A=") == "" else found_id  # zeros, from brokers that know no ids
 
     def bounds(self, topic: str) -> dict[int, Range]:
         """The offsets that each partition of a topic holds now, without messages of transactions that are open."""
@@ -222,6 +225,7 @@ class Client:
 _ABSENT = frozenset(
     {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "UNKNOWN_TOPIC_ID", "TOPIC_EXCEPTION"}
 )
+_UNSUPPORTED = frozenset({"UNSUPPORTED_VERSION", "_UNSUPPORTED_FEATURE"})
 _PASSING = frozenset({"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "LEADER_NOT_AVAILABLE", "_WAIT_CACHE"})
 _OF_CONSUMERS = _OWN.keys() - {"client.id", "enable.metrics.push"}
 
