@@ -77,7 +77,8 @@ def read(
 ) -> None:
     """Show the first rows of a Delta table, of files, or of what a connection holds or answers, with columns and types.
 
-    Files are Parquet, CSV, JSON, XML, Excel, Avro or of fixed width. --where and --sql are worked out here; --query asks the other side.
+    Files are Parquet, CSV, JSON, XML, Excel, Avro or of fixed width. --where and --sql are worked out here; --query
+    asks the other side.
     """
     from fuse_dagster.app.asking import first_rows
     from fuse_dagster.app.previewing import Wanted
