@@ -58,7 +58,7 @@ def describe_table(database: Database, table: DatabaseTable, written: RowsWritte
     if len(table.keys) == 1 and table.declared.has_slices and not written.repeated:
         found[PARTITION_ROW_COUNT] = written.rows
     parts: dict[str, Callable[[], Any]] = {
-        ROW_COUNT: lambda: _count(database, table.name),
+        ROW_COUNT: lambda: database.count_rows(table.name),
         COLUMN_SCHEMA: lambda: _column_schema(database, table),
         "preview": lambda: MetadataValue.md(_preview(database, table)),
     }
@@ -73,11 +73,6 @@ def describe_table(database: Database, table: DatabaseTable, written: RowsWritte
         found[COLUMN_LINEAGE] = to_lineage(lineage)
         found[LINEAGE_TABLE] = lineage_table(found[COLUMN_LINEAGE])
     return found
-
-
-def _count(database: Database, name: str) -> int:
-    with database.query(f"SELECT COUNT(*) AS n FROM {database.table(name)}") as rows:  # noqa: S608 - quoted
-        return int(rows.read_all().column(0)[0].as_py())
 
 
 def _preview(database: Database, table: DatabaseTable) -> str:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import polars as pl
 
+from fuse_dagster import PostgreSQL
 from fuse_dagster.connectors.databases.modes import AppendRows
 from fuse_dagster.engines.local.streaming import to_stream
-from fuse_dagster_tests.connectors.databases.writing.systems import Postgres
 from fuse_dagster_tests.servers.postgres import PostgresServer, postgres_server
 
 COLUMNS = (
@@ -59,7 +59,15 @@ def rows(count: int) -> pl.LazyFrame:
 
 def written(server: PostgresServer, database: str, table: Path) -> tuple[float, float]:
     """Seconds and peak MB of a process of its own that writes the Delta table by us."""
-    given = json.dumps({"port": server.port, "user": server.user, "password": server.password, "database": database})
+    given = json.dumps(
+        {
+            "host": server.host,
+            "port": server.port,
+            "user": server.user,
+            "password": server.password,
+            "database": database,
+        }
+    )
     server.sql("DROP TABLE IF EXISTS ours", database)
     command = [sys.executable, "-m", "fuse_dagster_tests.benchmarks.databases", "--write", given, str(table)]
     said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -105,7 +113,7 @@ def measure(count: int, rounds: int) -> None:
 
 
 def _write(given: str, table: str) -> None:
-    connector = Postgres(**json.loads(given))
+    connector = PostgreSQL(**json.loads(given))
     began = time.perf_counter()
     connector.write_rows("ours", to_stream(pl.scan_delta(table)), AppendRows())
     took = time.perf_counter() - began

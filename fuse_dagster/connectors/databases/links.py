@@ -279,6 +279,7 @@ class _Stream:
         self.rows, self.failure = 0, None  # type: int, BaseException | None
 
     def reader(self) -> pa.RecordBatchReader:
+        """The batches, once."""
         import pyarrow as pa
 
         return pa.RecordBatchReader.from_batches(self._schema, self._counted())

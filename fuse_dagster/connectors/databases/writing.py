@@ -81,6 +81,7 @@ class _Writing:
     how: RowsMode
 
     def write(self, rows: pa.RecordBatchReader) -> RowsWritten:
+        """Write the rows, and commit."""
         how, link = self.how, self.link
         columns = self._described(self.table)
         if link.dialect.name == "mysql" and columns:

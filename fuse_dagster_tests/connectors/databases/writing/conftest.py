@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fuse_dagster_tests.connectors.databases.writing.systems import CLASSES, SYSTEMS, System
+from fuse_dagster_tests.connectors.databases.writing.systems import SYSTEMS, System
 
 
 @pytest.fixture(params=SYSTEMS)
@@ -25,9 +25,8 @@ def mysql(request: pytest.FixtureRequest, tmp_path: Path) -> System:
 
 
 def made(request: pytest.FixtureRequest, name: str, folder: Path) -> System:
-    kind = CLASSES[name]
     if name in {"duckdb", "sqlite"}:
-        return System(name, kind(database=str(folder / f"a.{name}")))
+        return System(name, {"path": str(folder / f"a.{name}")})
     server = request.getfixturevalue("mariadb" if name == "mariadb" else "postgres")
-    login = {"port": server.port, "user": server.user, "password": server.password}
-    return System(name, kind(database=server.database("writing"), **login))
+    login = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
+    return System(name, login | {"database": server.database("writing")})

@@ -1,21 +1,26 @@
-"""Each system that runs here, with as little of a connector as writing needs: how to connect, and the columns."""
+"""Each system that runs here; those without a connector of their own have as little of one as writing needs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote
 
-import pyarrow as pa
-
-from fuse_dagster.connectors.database import Database, TableColumn
-from fuse_dagster.connectors.databases.dialects import DUCKDB, MYSQL, POSTGRES, SQLITE, Dialect
+from fuse_dagster import Database, DuckDB, PostgreSQL
+from fuse_dagster.connectors.database import TableColumn
+from fuse_dagster.connectors.databases.dialects import MYSQL, POSTGRES, SQLITE, Dialect
 from fuse_dagster.connectors.databases.failures import by_state
 
 SYSTEMS = ["postgres", "postgres through odbc", "duckdb", "sqlite", "mariadb"]
+
+
+def asked(connection: Any, text: str, *values: Any) -> list[Any]:
+    """All rows of an answer."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(text, list(values)) if values else cursor.execute(text)
+        return [tuple(row) for row in cursor.fetchall()]
 
 
 class Plain(Database):
@@ -23,9 +28,11 @@ class Plain(Database):
 
     type: Literal["plain"] = "plain"
     port: int = 0
+    host: str = "127.0.0.1"
     user: str = ""
     password: str = ""
-    database: str
+    database: str = ""
+    path: str = ""
 
     @property
     def place(self) -> str:
@@ -37,19 +44,8 @@ class Plain(Database):
     def tables(self, connection: Any) -> Iterator[tuple[str, ...]]:
         return iter(())
 
-    @contextmanager
-    def stream(self, connection: Any, text: str, values: Sequence[Any], **_: Any) -> Iterator[pa.RecordBatchReader]:
-        if self.dialect is DUCKDB:
-            yield connection.sql(text, params=list(values)).to_arrow_table().to_reader()
-            return
-        with closing(connection.cursor()) as cursor:
-            cursor.execute(text, list(values)) if values else cursor.execute(text)
-            yield cursor.fetch_record_batch()
-
-    def asked(self, connection: Any, text: str, *values: Any) -> list[Any]:
-        with closing(connection.cursor()) as cursor:
-            cursor.execute(text, list(values)) if values else cursor.execute(text)
-            return [tuple(row) for row in cursor.fetchall()]
+    def stream(self, connection: Any, text: str, values: Sequence[Any], *, declared: Mapping[str, str]) -> Any:
+        raise NotImplementedError
 
     def told(self, error: Exception) -> tuple[str | None, str] | None:
         if type(error).__module__.split(".")[0] not in {
@@ -70,26 +66,7 @@ class Plain(Database):
         return by_state(codes.get(state, state)), said
 
 
-class Postgres(Plain):
-    dialect: ClassVar[Dialect] = POSTGRES
-
-    def connect(self, *, writing: bool = False) -> Any:
-        import adbc_driver_postgresql.dbapi
-
-        login = f"{self.user}:{quote(self.password, safe='')}"
-        return adbc_driver_postgresql.dbapi.connect(f"postgresql://{login}@127.0.0.1:{self.port}/{self.database}")
-
-    def described(self, connection: Any, parts: Sequence[str]) -> Sequence[TableColumn]:
-        text = """SELECT a.attname::text, format_type(a.atttypid, a.atttypmod)::text, a.attnotnull::text,
-            coalesce((SELECT array_position(i.indkey::int2[], a.attnum) + 1 FROM pg_index i
-                      WHERE i.indrelid = a.attrelid AND i.indisprimary), 0)
-            FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
-            ORDER BY a.attnum"""
-        found = self.asked(connection, text.replace("$1", self.dialect.mark(1)), self.dialect.path(parts))
-        return [TableColumn(name=one[0], type=one[1], nullable=one[2] == "false", key=one[3]) for one in found]
-
-
-class PostgresByOdbc(Postgres):
+class PostgresByOdbc(Plain):
     dialect: ClassVar[Dialect] = replace(POSTGRES, marker="?")
 
     def connect(self, *, writing: bool = False) -> Any:
@@ -99,25 +76,14 @@ class PostgresByOdbc(Postgres):
         address = f"SERVER=127.0.0.1;PORT={self.port};DATABASE={self.database}"
         return pyodbc.connect(f"DRIVER={{PostgreSQL Unicode}};{address};{login}")
 
-
-class Duck(Plain):
-    dialect: ClassVar[Dialect] = DUCKDB
-
-    def connect(self, *, writing: bool = False) -> Any:
-        import duckdb
-
-        connection = duckdb.connect(self.database)
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.begin()
-        return connection
-
     def described(self, connection: Any, parts: Sequence[str]) -> Sequence[TableColumn]:
-        text = """SELECT c.column_name, c.data_type, c.is_nullable, coalesce((
-            SELECT list_position(k.constraint_column_names, c.column_name) FROM duckdb_constraints() k
-            WHERE k.constraint_type = 'PRIMARY KEY' AND k.table_oid = c.table_oid), 0)
-            FROM duckdb_columns() c WHERE c.table_name = $1 AND NOT c.internal ORDER BY c.column_index"""
-        found = connection.execute(text, [parts[-1]]).fetchall()
-        return [TableColumn(name=one[0], type=one[1], nullable=one[2], key=one[3]) for one in found]
+        text = """SELECT a.attname::text, format_type(a.atttypid, a.atttypmod)::text, a.attnotnull::text,
+            coalesce((SELECT array_position(i.indkey::int2[], a.attnum) + 1 FROM pg_index i
+                      WHERE i.indrelid = a.attrelid AND i.indisprimary), 0)
+            FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+            ORDER BY a.attnum"""
+        found = asked(connection, text.replace("$1", self.dialect.mark(1)), self.dialect.path(parts))
+        return [TableColumn(name=one[0], type=one[1], nullable=one[2] == "false", key=one[3]) for one in found]
 
 
 class Sqlite(Plain):
@@ -126,10 +92,10 @@ class Sqlite(Plain):
     def connect(self, *, writing: bool = False) -> Any:
         import sqlite3
 
-        return sqlite3.connect(self.database)
+        return sqlite3.connect(self.path)
 
     def described(self, connection: Any, parts: Sequence[str]) -> Sequence[TableColumn]:
-        found = self.asked(connection, "SELECT * FROM pragma_table_info(?)", parts[-1])
+        found = asked(connection, "SELECT * FROM pragma_table_info(?)", parts[-1])
         return [TableColumn(name=one[1], type=one[2], nullable=not one[3], key=one[5]) for one in found]
 
 
@@ -145,14 +111,14 @@ class MySql(Plain):
     def described(self, connection: Any, parts: Sequence[str]) -> Sequence[TableColumn]:
         text = """SELECT column_name, column_type, is_nullable, column_key FROM information_schema.columns
             WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s ORDER BY ordinal_position"""
-        found = self.asked(connection, text, parts[0] if len(parts) > 1 else None, parts[-1])
+        found = asked(connection, text, parts[0] if len(parts) > 1 else None, parts[-1])
         return [TableColumn(name=one[0], type=one[1], nullable=one[2] == "YES", key=one[3] == "PRI") for one in found]
 
 
-CLASSES: dict[str, type[Plain]] = {
-    "postgres": Postgres,
+CLASSES: dict[str, type[Database]] = {
+    "postgres": PostgreSQL,
     "postgres through odbc": PostgresByOdbc,
-    "duckdb": Duck,
+    "duckdb": DuckDB,
     "sqlite": Sqlite,
     "mariadb": MySql,
 }
@@ -164,11 +130,16 @@ class System:
 
     Attributes:
         name: Of `SYSTEMS`.
-        connector: Reaches the database.
+        given: The fields of its connector.
     """
 
     name: str
-    connector: Plain
+    given: Mapping[str, Any]
+
+    @property
+    def connector(self) -> Database:
+        """Reaches the database."""
+        return CLASSES[self.name](**self.given)
 
     def run(self, *texts: str) -> None:
         """Run statements as somebody else would."""
@@ -181,7 +152,7 @@ class System:
     def ask(self, text: str) -> list[Any]:
         """Read an answer."""
         with self.connector.session() as connection:
-            return self.connector.asked(connection, text)
+            return asked(connection, text)
 
     def quoted(self, name: str) -> str:
         return self.connector.dialect.quoted(name)

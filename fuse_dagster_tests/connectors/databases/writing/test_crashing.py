@@ -76,7 +76,7 @@ def test_a_killed_writer_leaves_the_old_table_or_the_new_one(system: System) -> 
 
 def killed_after(system: System, first: int, seconds: float) -> int:
     """Start a writer, kill it some time after its first write, and say which was the last that it finished."""
-    given = json.dumps(system.connector.model_dump(include={"port", "user", "password", "database"}))
+    given = json.dumps(system.given)
     command = [sys.executable, "-m", __name__, system.name, given, str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -124,8 +124,7 @@ def test_a_connection_that_is_cut_during_the_commit_is_said_to_be_in_doubt(postg
 def test_rights_that_are_taken_away_change_nothing(postgresql: System) -> None:
     write(postgresql.connector, 0)
     postgresql.run("DROP ROLE IF EXISTS poor", "CREATE ROLE poor LOGIN PASSWORD 'poor'", "GRANT SELECT ON t TO poor")
-    login = postgresql.connector.model_dump(include={"port", "database"}) | {"user": "poor", "password": "poor"}
-    connector = CLASSES["postgres"](**login)
+    connector = CLASSES["postgres"](**{**postgresql.given, "user": "poor", "password": "poor"})
     for number in (1, 2, 3, 6):
         with pytest.raises(FuseError):
             write(connector, number)
