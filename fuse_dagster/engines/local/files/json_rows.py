@@ -163,7 +163,7 @@ def _nested(name: str, values: list[Any]) -> pl.Series | None:
     """Nested values of one type, in which numbers are of one kind; None where they are not."""
     try:
         array = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+    except (pa.ArrowException, OverflowError):
         return None
     if pa.types.is_null(array.type):
         return None
