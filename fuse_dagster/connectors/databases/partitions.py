@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fuse_dagster.connectors.database import Database
+
+logger = logging.getLogger(__name__)
 
 _WAITING = 2  # batches for each connection
 _PATIENCE = 0.2  # seconds between looks whether somebody stopped
@@ -171,7 +174,8 @@ class _Work:
                         if not self._put(batch):
                             return
             self._put(None)
-        except BaseException as error:  # noqa: BLE001 - raised again by who reads the queue
+        except BaseException as error:  # noqa: BLE001 - harmless here: who reads the queue raises it again
+            logger.info("a part of %s failed with %s", self._name, type(error).__name__)
             self._put(error)
 
     def _put(self, item: Any) -> bool:
