@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from fuse_dagster.connectors.base import CanRead, CanWrite
+from fuse_dagster.connectors.base import CanRead, CanWrite, Connector
 from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.connectors.parts import PART
 from fuse_dagster.core.errors import ConfigError, FuseError, NotThereError
@@ -179,11 +179,11 @@ def scan_file(
 
 
 @contextmanager
-def fetched(lake: Lake, path: str) -> Iterator[Path]:
+def fetched(lake: Connector, path: str) -> Iterator[Path]:
     """A copy of a file on this machine's disk, for readers that can't open its store.
 
     Args:
-        lake: Where the file lies.
+        lake: Where the file lies: a lake, or any other connector that reads files.
         path: Name below the root, with `/` between its parts.
 
     Yields:
@@ -193,7 +193,7 @@ def fetched(lake: Lake, path: str) -> Iterator[Path]:
         NotThereError: There is no such file.
         ConfigError: The connector reads no files.
     """
-    uri = lake.uri(*path.split("/"))
+    uri = lake.uri(*path.split("/")) if isinstance(lake, Lake) else f"{lake.place.rstrip('/')}/{path}"
     if not isinstance(lake, CanRead):
         raise ConfigError(f"A `{lake.type}` connector reads no files. Take one that does: `fuse connectors list`.")
     with tempfile.TemporaryDirectory(prefix="fuse_") as folder:

@@ -102,6 +102,8 @@ def read(
     with ended_at_once():
         if asked is None:
             found = _preview(context, address, wanted, layout)
+        elif question is None and _holds_files(asked):
+            found = _file(asked, address[-1], wanted, layout)
         elif layout is not None:
             raise typer.BadParameter(f"--format is for files; a `{asked.type}` holds none.")
         else:
@@ -152,6 +154,25 @@ def _options(said: list[str]) -> dict[str, str | bool | int]:
         words: dict[str, bool] = {"true": True, "false": False}
         found[name.strip()] = words.get(value.lower(), int(value) if value.isdecimal() else value)
     return found
+
+
+def _holds_files(connector: Connector) -> bool:
+    from fuse_dagster.connectors.base import CanRead, CanReadRows
+
+    return isinstance(connector, CanRead) and not isinstance(connector, CanReadRows)
+
+
+def _file(connector: Connector, path: str, wanted: Wanted, layout: _Format | None) -> Preview:
+    """The first rows of a file that only its connector opens, of a copy on this machine."""
+    from fuse_dagster.app.previewing import preview
+    from fuse_dagster.engines.local.files import Format
+    from fuse_dagster.orchestration.files import fetched
+
+    chosen = None if layout is None else Format(layout.value)
+    with fetched(connector, path) as copy:
+        return replace(
+            preview(str(copy), wanted, storage_options={}, layout=chosen), uri=f"{connector.place.rstrip('/')}/{path}"
+        )
 
 
 def _summary(found: Preview) -> str:
