@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fuse_dagster.connectors import BUILTIN, connectors
+from fuse_dagster.connectors import BUILTIN, Connector, connectors
+from fuse_dagster.connectors.database import Database
 from fuse_dagster.connectors.lake import Lake
 
 CONNECTORS = Path(__file__).parents[1] / "connectors"
@@ -15,5 +16,7 @@ CONNECTORS = Path(__file__).parents[1] / "connectors"
 @pytest.mark.parametrize("name", list(BUILTIN))
 def test_every_connector_inherits_the_contract_suite(name: str) -> None:
     text = (CONNECTORS / f"test_{name}.py").read_text(encoding="utf-8")
-    suite = "LakeContract" if issubclass(connectors.load(name), Lake) else "ConnectorContract"
+    kind = connectors.load(name)
+    suites = {Lake: "LakeContract", Database: "DatabaseContract", Connector: "ConnectorContract"}
+    suite = next(suite for base, suite in suites.items() if issubclass(kind, base))
     assert f"({suite}" in text

@@ -10,6 +10,18 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping
+from typing import Protocol
+
+
+class Hasher(Protocol):
+    """What `hashlib.new` makes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more bytes in."""
+
+    def digest(self) -> bytes:
+        """The checksum of the bytes so far."""
+
 
 _NAMES = {"sha-512": "sha512", "sha-256": "sha256", "sha": "sha1", "md5": "md5"}
 _ONE = re.compile(r"\s*([\w-]+)=:?([A-Za-z0-9+/=_-]+):?\s*")
@@ -40,7 +52,7 @@ def strongest(sums: Mapping[str, bytes]) -> str | None:
     return next((name for name in _NAMES.values() if name in sums), None)
 
 
-def hasher(name: str) -> hashlib._Hash:
+def hasher(name: str) -> Hasher:
     """What computes a checksum; none of them protects against who can change the answer."""
     return hashlib.new(name, usedforsecurity=False)
 
