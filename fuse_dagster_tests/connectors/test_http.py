@@ -86,7 +86,6 @@ def test_names_that_could_lead_elsewhere_are_refused(name: str, connector: HTTPF
 @pytest.mark.parametrize(
     "fields",
     [{}, {"ranges": False}, {"packed": True}, {"tags": False}, {"tags": False, "times": False}, {"digest": True}],
-    ids=str,
 )
 def test_a_file_is_whole_whatever_the_server_can(
     fields: dict[str, Any], connector: HTTPFiles, server: WebServer, put: Callable[[str, bytes], None]
@@ -125,7 +124,7 @@ def test_a_file_that_is_packed_itself_is_the_file(
         ({"headers": {"Content-Range": "bytes 0-10/*"}}, "other bytes than it was asked for"),
         ({"headers": {"Content-Digest": "sha-256=:AAAA:"}}, "another checksum"),
     ],
-    ids=str,
+    ids=lambda told: str(sorted(told)) if isinstance(told, dict) else None,
 )
 def test_a_file_that_is_not_whole_is_no_file(
     told: dict[str, Any], words: str, connector: HTTPFiles, server: WebServer, put: Callable[[str, bytes], None]
