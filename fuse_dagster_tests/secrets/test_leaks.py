@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from fuse_dagster import DeltaIOManager, secrets
 from fuse_dagster.app.hiding import hidden
-from fuse_dagster.connectors import connectors
+from fuse_dagster.connectors import Connector, connectors
+from fuse_dagster.connectors.base import CanAnswer, CanList, CanListNames, CanRead, CanReadRows
 from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.core.errors import ConfigError, FuseError
 from fuse_dagster.engines.spark.settings import shown
@@ -38,12 +39,36 @@ from fuse_dagster_tests.servers.s3 import s3_server
 CANARY = "canary+of/the=field"
 REFERENCE = "env://CANARY_OF_THE_FIELD"
 
-VALUES = {"onelake.item": "lake.Lakehouse", "volumes.name": "main.raw.landing"}
-"""What is right for fields that have to be given and are no plain name."""
+NOWHERE = "http://127.0.0.1:1"
+VALUES = {
+    "onelake.item": "lake.Lakehouse",
+    "volumes.name": "main.raw.landing",
+    "base_url": NOWHERE,
+    "bootstrap_servers": "127.0.0.1:1",
+    "host": "127.0.0.1",
+    "allow_http": True,
+}
+"""What is right for fields that are no plain name."""
+OAUTH = {"token_url": f"{NOWHERE}/token", "client_id": "filled"}
+REGISTRY = {"schema_registry": NOWHERE, "registry_username": "filled"}
+BESIDE: dict[str, dict[str, Any]] = {
+    "eventhubs.registry_password": REGISTRY,
+    "kafka.client_secret": {"mechanism": "OAUTHBEARER", **OAUTH},
+    "kafka.key_password": {"key_file": "filled", "certificate_file": "filled"},
+    "kafka.password": {"mechanism": "PLAIN", "username": "filled"},
+    "kafka.registry_password": REGISTRY,
+    "kafka.token": {"mechanism": "OAUTHBEARER"},
+    "qdrant.api_key": {"url": NOWHERE},
+    "client_secret": OAUTH,
+    "password": {"username": "filled"},
+    "refresh_token": {"grant": "refresh_token", **OAUTH},
+}
+"""What a secret belongs to, where it is more than a plain name or two."""
 
 SECRET_FIELDS = [
     (name, field) for name in connectors.names for field in sorted(secrets.secret_fields(connectors.load(name)))
 ]
+OF_LAKES = [(name, field) for name, field in SECRET_FIELDS if issubclass(connectors.load(name), Lake)]
 
 
 @pytest.fixture(autouse=True)
@@ -52,11 +77,18 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert secrets.resolve(REFERENCE) == CANARY
 
 
-def made(name: str, field: str, value: str) -> Lake:
+def right(name: str, fields: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of values by field, or by connector and field, those of some fields of one connector."""
+    return {one: values.get(f"{name}.{one}", values.get(one)) for one in fields if {one, f"{name}.{one}"} & {*values}}
+
+
+def made(name: str, field: str, value: str) -> Connector:
     """A connector with a secret in one field, and in as few others as that takes."""
     kind = connectors.load(name)
     fields = kind.model_fields
-    needed = {one: VALUES.get(f"{name}.{one}", "name") for one, facts in fields.items() if facts.is_required()}
+    needed = {one: "name" for one, facts in fields.items() if facts.is_required()} | right(name, fields, VALUES)
+    beside = right(name, [field], BESIDE).get(field, {})
+    needed |= {one: said for one, said in beside.items() if one in fields}
     texts = [one for one, facts in fields.items() if facts.annotation is str and one not in (field, *needed)]
     for count in range(3):
         for others in itertools.combinations(texts, count):
@@ -67,19 +99,20 @@ def made(name: str, field: str, value: str) -> Lake:
     raise AssertionError(f"`{name}` can't be made with `{field}`")
 
 
-def ways_out(lake: Lake) -> Iterator[tuple[str, str]]:
+def ways_out(connector: Connector) -> Iterator[tuple[str, str]]:
     """Where what, and as which text, a connector may be shown or kept."""
-    manager = DeltaIOManager(lake=lake)
-    yield "str", str(lake)
-    yield "repr", repr(lake)
-    yield "repr of what holds it", f"{manager!r} {[lake]}"
-    yield "a format", f"{lake}"
-    yield "a traceback", _failing(lake)
+    yield "str", str(connector)
+    yield "repr", repr(connector)
+    yield "repr of what holds it", f"{[connector]}"
+    if isinstance(connector, Lake):
+        yield "repr of an IO manager", f"{DeltaIOManager(lake=connector)!r}"
+    yield "a format", f"{connector}"
+    yield "a traceback", _failing(connector)
 
 
-def _failing(lake: Lake) -> str:
+def _failing(connector: Connector) -> str:
     try:
-        raise RuntimeError(lake)
+        raise RuntimeError(connector)
     except RuntimeError as error:
         return "".join(traceback.format_exception(error))
 
@@ -87,8 +120,7 @@ def _failing(lake: Lake) -> str:
 @pytest.mark.parametrize(("name", "field"), SECRET_FIELDS)
 @pytest.mark.parametrize("value", [CANARY, REFERENCE])
 def test_a_secret_does_not_show_where_a_connector_does(name: str, field: str, value: str) -> None:
-    lake = made(name, field, value)
-    for where, text in ways_out(lake):
+    for where, text in ways_out(made(name, field, value)):
         assert CANARY not in text, where
 
 
@@ -130,24 +162,43 @@ def test_no_error_of_a_declaration_quotes_a_secret(name: str, field: str) -> Non
         assert CANARY not in said, (wrong, said)
 
 
-@pytest.mark.parametrize(("name", "field"), SECRET_FIELDS)
+@pytest.mark.parametrize(("name", "field"), OF_LAKES)
 def test_settings_of_spark_are_shown_without_it(name: str, field: str) -> None:
+    lake = made(name, field, REFERENCE)
+    assert isinstance(lake, Lake)
     try:
-        conf = made(name, field, REFERENCE).spark_conf()
+        conf = lake.spark_conf()
     except FuseError:  # Spark has no such login, or takes it from a file
         return
     for setting, value in conf.items():
         assert CANARY not in shown(setting, value), setting
 
 
+def acts(connector: Connector) -> Iterator[Callable[[], object]]:
+    """What one may ask of a connector, each of which needs its secrets."""
+    if isinstance(connector, Lake):
+        yield from (connector.storage_options, connector.spark_conf)
+    if isinstance(connector, CanAnswer):
+        yield connector.answer
+    if isinstance(connector, CanList):
+        yield lambda: list(connector.list())
+    if isinstance(connector, CanRead):
+        yield lambda: connector.open("a")
+    if isinstance(connector, CanListNames):
+        yield lambda: list(connector.names())
+    if isinstance(connector, CanReadRows):
+        yield lambda: connector.rows("a").__enter__()
+
+
 @pytest.mark.parametrize(("name", "field"), SECRET_FIELDS)
 def test_what_fails_at_the_store_does_not_show_it(name: str, field: str) -> None:
-    lake = made(name, field, REFERENCE)
-    fields = type(lake).model_fields
+    connector = made(name, field, REFERENCE)
+    fields = type(connector).model_fields
     quick: dict[str, Any] = {"connect_timeout": 0.5, "timeout": 0.5, "retry_timeout": 0.5}
-    nowhere = {"endpoint": "http://127.0.0.1:1", "allow_http": True} | quick
-    lake = type(lake)(**lake.model_dump() | {key: value for key, value in nowhere.items() if key in fields})
-    for act in (lake.storage_options, lake.spark_conf, lambda: list(lake.list()), lambda: lake.open("a")):  # type: ignore[attr-defined]
+    nowhere = {"allow_http": True, "port": 1} | ({"endpoint": NOWHERE} if name != "eventhubs" else {}) | quick
+    said_before = connector.model_dump()
+    connector = type(connector)(**said_before | {key: value for key, value in nowhere.items() if key in fields})
+    for act in acts(connector):
         try:
             act()
         except Exception as error:  # noqa: BLE001 - whatever comes is looked at

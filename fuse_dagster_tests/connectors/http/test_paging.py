@@ -168,7 +168,7 @@ class TestLies:
     @pytest.mark.parametrize("page", [1, 2, 3])
     def test_an_error_with_status_200_is_an_error(self, rest: RestServer, style: str, page: int) -> None:
         rest.rows, rest.lies = flights(25), {page: failed}
-        told = "says|object, not with a list|and an error at `error`: `17: the index is being built`"
+        told = "says|object, not with a list|and an error at `error`: `the index is being built: 17`"
         with pytest.raises(StoreError, match=told):
             read(api(rest.url, style))
 
