@@ -17,7 +17,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help demo ui test test-oldest lint format types docs docs-serve bench screenshots lock build clean
+.PHONY: help demo ui test soak test-oldest lint format types docs docs-serve bench screenshots lock build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ test: $(VENV)/.dev-ready ## Run all tests
 	@.ci/azurite
 	@.ci/kafka
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(VENV)/.dev-ready ## Kill, cut and draw five times as often as the tests do (an hour)
+	FUSE_SOAK=5 $(BIN)/python -m pytest -k 'kill or fire or crash or cut or order' $(PYTEST_ARGS)
 
 test-oldest: $(BIN)/uv ## Run the tests with the oldest versions that pyproject.toml allows
 	@.ci/oldest $(PYTEST_ARGS)

@@ -25,6 +25,7 @@ from fuse_dagster.secrets import secret_fields
 from fuse_dagster.tables import Append, History, Overwrite, Upsert, WriteMode, write
 from fuse_dagster_tests.servers.faults import COMMIT, Fault, Kind
 from fuse_dagster_tests.servers.proxy import FaultyProxy
+from fuse_dagster_tests.soak import SOAK
 from fuse_dagster_tests.tables.faults.feeds import FEEDS
 from fuse_dagster_tests.tables.faults.kills import check_kills
 from fuse_dagster_tests.tables.faults.places import Place, check_whole
@@ -67,7 +68,7 @@ CASES = [
     *(("a lost answer", name) for name in WAYS),
 ]
 """Each fault with one way to write, and the one that invites to write twice with all of them."""
-KILLED = int(os.environ.get("FUSE_KILLED_BATCHES") or 24)
+KILLED = 8 * SOAK
 """Batches that are applied by writers that get killed, about one each."""
 BIG = 9_000_000
 """Bytes of a file that is sent and read in several parts."""

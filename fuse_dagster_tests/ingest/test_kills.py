@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from contextlib import ExitStack, closing
@@ -18,9 +17,10 @@ from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.ingest import load
 from fuse_dagster.tables import read_memo
 from fuse_dagster_tests.ingest.killed import LAG, MODES, File, load_on, source_of
+from fuse_dagster_tests.soak import SOAK
 from fuse_dagster_tests.tables.faults.worker import Worker
 
-ROUNDS = 3 * int(os.environ.get("FUSE_SOAK", "1"))
+ROUNDS = 3 * SOAK
 
 
 def _change(file: File, mode: str, stop: Event) -> None:

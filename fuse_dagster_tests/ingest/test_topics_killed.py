@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 from contextlib import ExitStack
@@ -20,13 +19,14 @@ import pytest
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.ingest import load
 from fuse_dagster_tests.servers.kafka import KafkaServer
+from fuse_dagster_tests.soak import SOAK
 from fuse_dagster_tests.tables.faults.worker import Worker
 
 pytest.importorskip("confluent_kafka")
 
 from fuse_dagster_tests.ingest.topics_killed import MODES, load_on, source_of
 
-ROUNDS = 2 * int(os.environ.get("FUSE_SOAK", "1"))
+ROUNDS = SOAK
 BROKEN = b"{no json"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from fuse_dagster.connectors.http.links import next_link
 from fuse_dagster.core.errors import ConfigError, FuseError, StoreError, StoreUnavailableError
 from fuse_dagster_tests.connectors.http.styles import STYLES, api, read
 from fuse_dagster_tests.servers.rest import Reply, RestServer
+from fuse_dagster_tests.soak import SOAK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ class Case:
 
 
 @settings(
-    max_examples=40 * int(os.environ.get("FUSE_SOAK", "1")),
+    max_examples=40 * SOAK,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections import Counter
@@ -19,9 +18,10 @@ from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.ingest import load
 from fuse_dagster.tables import Append
 from fuse_dagster_tests.ingest.landing.killed import load_on, source_of
+from fuse_dagster_tests.soak import SOAK
 from fuse_dagster_tests.tables.faults.worker import Worker
 
-ROUNDS = 3 * int(os.environ.get("FUSE_SOAK", "1"))
+ROUNDS = SOAK
 
 
 def _deliver(folder: Path, stop: Event, expected: list[int], broken: list[int]) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -19,8 +18,9 @@ import pytest
 from fuse_dagster.connectors.databases.modes import AppendRows, ReplaceRows, RowsMode, UpsertRows
 from fuse_dagster.core.errors import FuseError, OutcomeUnknownError, StoreUnavailableError
 from fuse_dagster_tests.connectors.databases.writing.systems import CLASSES, System
+from fuse_dagster_tests.soak import SOAK
 
-ROUNDS = int(os.environ.get("FUSE_SOAK", "1"))
+ROUNDS = SOAK
 ROWS = 1_500
 
 
