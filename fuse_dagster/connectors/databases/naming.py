@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fuse_dagster.core.errors import ConfigError
 
-_PART = re.compile(r'"((?:""|[^"])+)"|([^".]+)')
+_PART = re.compile(r'"((?:""|[^"\0])+)"|([^".\0]+)')
 _PLAIN = re.compile(r'[^".\s]+')
 
 
@@ -19,7 +19,7 @@ def parts_of(name: str, *, most: int) -> tuple[str, ...]:
         most: Parts at the most.
 
     Raises:
-        ConfigError: A part is empty, quotes don't end, or there are too many parts.
+        ConfigError: A part is empty or holds a null byte, quotes don't end, or there are too many parts.
 
     Examples:
         >>> parts_of('public."a.b"', most=2)
