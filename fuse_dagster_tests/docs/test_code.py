@@ -19,7 +19,11 @@ WITH_CODE = [page for page in written() if any(block.language == "python" for bl
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_code_of_a_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs_and_prints_what_it_says(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if "spark" in "".join(block.text for block in blocks(page) if block.language == "python").lower():
+        request.getfixturevalue("spark")  # the one session of this process, with the drivers that other tests need
     try:
         for promised, printed in outputs(page, tmp_path):
             assert printed == plain(promised.text), f"{page.name}:{promised.line} promises something else"
