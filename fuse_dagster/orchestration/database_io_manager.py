@@ -13,7 +13,8 @@ from fuse_dagster.engines.local.frames import from_polars
 from fuse_dagster.orchestration.database_metadata import describe_table
 from fuse_dagster.orchestration.database_tables import DatabaseTable, read_table, rows_mode, stream_of, table_name
 from fuse_dagster.orchestration.declarations import raise_together, read_declaration
-from fuse_dagster.orchestration.loading import read_options
+from fuse_dagster.orchestration.loading import read_options, refuse_versions
+from fuse_dagster.orchestration.metadata import add_described
 
 
 class DatabaseIOManager(ConfigurableIOManager):
@@ -73,9 +74,7 @@ class DatabaseIOManager(ConfigurableIOManager):
         written = database.write_rows(table.name, reader, how)
         context.log.info("`%s`: %s of `%s`: %s", asset, table.name, database.place, written)
         described = describe_table(database, table, written, context.log)
-        # What the function said itself stands: Dagster refuses one key from both.
-        said = context.output_metadata
-        context.add_output_metadata({name: value for name, value in described.items() if name not in said})
+        add_described(context, described)
 
     def load_input(self, context: InputContext) -> Any:
         """Read an upstream asset as the type that the input's annotation names.
@@ -89,10 +88,7 @@ class DatabaseIOManager(ConfigurableIOManager):
             msg = f"The input `{context.name}` is no asset. Tables belong to assets: give it another IO manager."
             raise ConfigError(msg)
         options = read_options(context.definition_metadata or {})
-        for name in ("version", "timestamp", "as_of", "unknown_member"):
-            if getattr(options, name) is not None:
-                msg = f"The input asks for `{name}`, and tables of a database have no versions. Leave it out."
-                raise ConfigError(msg)
+        refuse_versions(options, of="tables of a database")
         upstream, partitioned = context.upstream_output, context.has_asset_partitions
         table = DatabaseTable(
             asset=context.asset_key,

@@ -20,6 +20,7 @@ from fuse_dagster.orchestration.file_names import file_path
 from fuse_dagster.orchestration.file_writing import frames_by_partition, refuse_shared_file
 from fuse_dagster.orchestration.files import write_file
 from fuse_dagster.orchestration.loading import read_options
+from fuse_dagster.orchestration.metadata import add_described
 
 
 class FileIOManager(ConfigurableIOManager):
@@ -73,8 +74,7 @@ class FileIOManager(ConfigurableIOManager):
             )
             context.log.info("`%s`: %d rows at `%s`", asset.to_user_string(), written[key].rows, written[key].uri)
         described = describe_files(asset, list(written.values()), declared, options, partitioned=partitioned)
-        said = context.output_metadata
-        context.add_output_metadata({name: value for name, value in described.items() if name not in said})
+        add_described(context, described)
 
     def load_input(self, context: InputContext) -> Any:
         """Read an upstream asset as the type that the input's annotation names.

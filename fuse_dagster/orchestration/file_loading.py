@@ -18,7 +18,7 @@ from fuse_dagster.orchestration.declarations import read_declaration
 from fuse_dagster.orchestration.file_metadata import COLUMN_TYPES
 from fuse_dagster.orchestration.file_names import file_path
 from fuse_dagster.orchestration.files import opener_of, scan_file
-from fuse_dagster.orchestration.loading import ReadOptions, Source, refuse_unwritten
+from fuse_dagster.orchestration.loading import ReadOptions, Source, refuse_unwritten, refuse_versions
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -63,10 +63,7 @@ def asked_of_files(context: InputContext, lake: Lake, options: FileOptions, want
     if not context.has_asset_key:
         msg = f"The input `{context.name}` is no asset. Files belong to assets: give it another IO manager."
         raise ConfigError(msg)
-    for name in ("version", "timestamp", "as_of", "unknown_member"):
-        if getattr(wanted, name) is not None:
-            msg = f"The input asks for `{name}`, and files have no versions. Store the asset by a `DeltaIOManager`."
-            raise ConfigError(msg)
+    refuse_versions(wanted, of="files", do="Store the asset by a `DeltaIOManager`.")
     upstream = context.upstream_output
     partitioned = context.has_asset_partitions
     source = Source(

@@ -33,7 +33,7 @@ from fuse_dagster.orchestration.loading import (
     source_of_key,
 )
 from fuse_dagster.orchestration.loads import describe_load, load_of, load_target
-from fuse_dagster.orchestration.metadata import describe_write, summary
+from fuse_dagster.orchestration.metadata import add_described, describe_write, summary
 from fuse_dagster.orchestration.spark_loading import read_source_with_spark
 from fuse_dagster.orchestration.target import Target, target_of_asset, target_of_output
 from fuse_dagster.orchestration.writing import refuse_nested, write_target
@@ -85,9 +85,7 @@ class DeltaIOManager(ConfigurableIOManager):
         target = target_of_output(context, self.lake, session_of(self.spark, self.lake))
         refuse_nested(target, self.lake)
         described = _land(target, obj, self.lake, context.log)
-        # What the function said itself stands: Dagster refuses one key from both.
-        said = context.output_metadata
-        context.add_output_metadata({name: value for name, value in described.items() if name not in said})
+        add_described(context, described)
 
     def load_input(self, context: InputContext) -> Any:
         """Read an upstream asset as the type that the input's annotation names.

@@ -91,6 +91,23 @@ class Source:
         return self.access.options
 
 
+def refuse_versions(wanted: ReadOptions, *, of: str, do: str = "Leave it out.") -> None:
+    """Refuse to ask for a version of what has none.
+
+    Args:
+        wanted: What the input asks for.
+        of: What has no versions, as `files`.
+        do: What to do instead.
+
+    Raises:
+        ConfigError: The input asks for one.
+    """
+    for name in ("version", "timestamp", "as_of", "unknown_member"):
+        if getattr(wanted, name) is not None:
+            msg = f"The input asks for `{name}`, and {of} have no versions. {do}"
+            raise ConfigError(msg)
+
+
 def read_options(metadata: Mapping[str, Any]) -> ReadOptions:
     """Read what an input's metadata asks for; entries of others are left alone.
 

@@ -28,6 +28,7 @@ from fuse_dagster.tables import Overwrite
 if TYPE_CHECKING:
     from logging import Logger
 
+    from dagster import OutputContext
     from deltalake import DeltaTable
     from deltalake.schema import DataType
 
@@ -48,6 +49,14 @@ LINEAGE_TABLE = "column_lineage"
 
 PREVIEW_ROWS = 10
 MASK = "***"
+
+
+def add_described(context: OutputContext, described: Mapping[str, Any]) -> None:
+    """Add metadata to an output. What the function said itself stands: Dagster refuses one key from both."""
+    said = context.output_metadata
+    context.add_output_metadata({name: value for name, value in described.items() if name not in said})
+
+
 _CELL = 60
 
 

@@ -14,7 +14,7 @@ from fuse_dagster.core.errors import ConfigError, PartitionNotFoundError
 from fuse_dagster.engines.local.frames import from_polars, to_polars
 from fuse_dagster.orchestration.declarations import read_declaration
 from fuse_dagster.orchestration.engine import EngineFrame
-from fuse_dagster.orchestration.loading import read_options
+from fuse_dagster.orchestration.loading import read_options, refuse_versions
 from fuse_dagster.orchestration.metadata import (
     PARTITION_ROW_COUNT,
     PREVIEW_ROWS,
@@ -22,6 +22,7 @@ from fuse_dagster.orchestration.metadata import (
     STORAGE_KIND,
     TABLE_NAME,
     URI,
+    add_described,
     preview,
 )
 from fuse_dagster.orchestration.vector_declarations import collection_name, partition_values, vector_write
@@ -83,8 +84,7 @@ class QdrantIOManager(ConfigurableIOManager):
         )
         context.log.info("`%s`: %d rows to `%s`, which holds %d points", label, written.rows, name, written.points)
         described = self._described(written, where, shared.masked, single=len(keys) == 1)
-        said = context.output_metadata
-        context.add_output_metadata({each: value for each, value in described.items() if each not in said})
+        add_described(context, described)
 
     def load_input(self, context: InputContext) -> Any:
         """Read an upstream asset as the type that the input's annotation names.
@@ -98,9 +98,7 @@ class QdrantIOManager(ConfigurableIOManager):
             msg = f"The input `{context.name}` is no asset. Collections belong to assets: give it another IO manager."
             raise ConfigError(msg)
         options = read_options(context.definition_metadata or {})
-        for each in ("version", "timestamp", "as_of", "unknown_member"):
-            if getattr(options, each) is not None:
-                raise ConfigError(f"The input asks for `{each}`, and collections have no versions. Leave it out.")
+        refuse_versions(options, of="collections")
         name, where = collection_name(context.asset_key), None
         if context.has_asset_partitions:
             keys = sorted(context.asset_partition_keys)
