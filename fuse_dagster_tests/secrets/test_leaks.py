@@ -46,6 +46,8 @@ VALUES = {
     "base_url": NOWHERE,
     "bootstrap_servers": "127.0.0.1:1",
     "host": "127.0.0.1",
+    "dbfs.host": "https://127.0.0.1:1",
+    "volumes.host": "https://127.0.0.1:1",
     "allow_http": True,
 }
 """What is right for fields that are no plain name."""
