@@ -173,7 +173,7 @@ class MySQL(Database):
         said = str(error.args[1]) if len(error.args) > 1 else ""
         if number in {2003, 2005}:
             return ("time" if any(word in said for word in _TIMES) else "host"), ""
-        kind = _CODES.get(number)
+        kind = "cut" if isinstance(error, pymysql.InterfaceError) else _CODES.get(number)
         if kind is None:
             kind = "value" if isinstance(error, pymysql.DataError | pymysql.IntegrityError) else "syntax"
         return kind, said

@@ -18,6 +18,7 @@ class Wire:
         port: Where it listens on 127.0.0.1.
         cuts: How many connections were cut.
         opened: How many connections were made.
+        longest: How many bytes came back on the connection on which most did.
     """
 
     def __init__(self, server: int) -> None:
@@ -35,7 +36,7 @@ class Wire:
             self._after: list[int] = []
             self._silent_after: int | None = None
             self._late = 0.0
-            self.cuts = self.opened = 0
+            self.cuts = self.opened = self.longest = 0
 
     def cut_after(self, *bytes_back: int) -> None:
         """Cut the next connections, each after so many bytes came back from the server."""
@@ -95,6 +96,7 @@ class Wire:
                     return
                 client.sendall(piece)
                 passed += len(piece)
+                self.longest = max(self.longest, passed)
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:

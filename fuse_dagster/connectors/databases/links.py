@@ -34,6 +34,8 @@ class Link:
 
     exact = False
     """Whether rows are loaded in the binary form of each type, so that no text becomes another type on its way."""
+    in_doubt = False
+    """Whether the rows may be there for all to see, should the connection break off now."""
 
     def __init__(self, connection: Any, dialect: Dialect) -> None:
         self.connection, self.dialect = connection, dialect

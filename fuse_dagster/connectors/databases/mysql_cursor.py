@@ -14,3 +14,11 @@ class Rows(SSCursor):  # type: ignore[misc,unused-ignore]  # the driver ships no
         if result is not None:
             result.unbuffered_active = False
         self.connection = None
+
+    def close(self) -> None:
+        """Read the answer to its end, where there is still a connection that it comes by."""
+        if not getattr(self.connection, "open", True):
+            self.leave()
+        super().close()
+
+    __del__ = close

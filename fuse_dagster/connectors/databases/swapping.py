@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.connectors.databases.staging import PREFIX
@@ -156,6 +156,7 @@ def _in_mysql(link: Link, table: Sequence[str], fits: Sequence[Fit], batches: It
         )[0][0]
         if counter:
             link.run(f"ALTER TABLE {link.path(new)} AUTO_INCREMENT = {int(counter)}")
+        link.in_doubt = True  # it commits by itself
         link.run(f"RENAME TABLE {link.path(table)} TO {link.path(old)}, {link.path(new)} TO {link.path(table)}")
         link.run(f"DROP TABLE {link.path(old)}")
     return rows
@@ -178,7 +179,8 @@ def alone(link: Link, table: Sequence[str], seconds: int) -> Iterator[bool]:
     try:
         yield bool(got[0][0])
     finally:
-        link.ask("SELECT RELEASE_LOCK(CONCAT(COALESCE(%s, DATABASE()), %s))", [_schema(table), name])
+        with suppress(Exception):  # a connection that broke off has given it free
+            link.ask("SELECT RELEASE_LOCK(CONCAT(COALESCE(%s, DATABASE()), %s))", [_schema(table), name])
 
 
 def sweep(link: Link, table: Sequence[str]) -> None:

@@ -82,6 +82,24 @@ class _Writing:
 
     def write(self, rows: pa.RecordBatchReader) -> RowsWritten:
         """Write the rows, and commit."""
+        try:
+            written = self._written(rows)
+            self.link.in_doubt = True
+            self.link.commit()
+        except FuseError:
+            raise
+        except Exception as error:
+            known = self.database.told(error)
+            if not self.link.in_doubt or known is None or known[0] not in _DOUBT:
+                raise
+            raise OutcomeUnknownError(
+                f"`{self.database.place}` broke off during the commit of `{self.name}`, so that it is unknown whether "
+                "the rows are there. Look at the table, and write them again if not. An append with `once`, and "
+                "an upsert, may be repeated without a look."
+            ) from None
+        return written
+
+    def _written(self, rows: pa.RecordBatchReader) -> RowsWritten:
         how, link = self.how, self.link
         columns = self._described(self.table)
         if link.dialect.name == "mysql" and columns:
@@ -98,7 +116,6 @@ class _Writing:
             written = self._replace(rows, fits, how, columns, created=created)
         else:
             written = self._upsert(rows, fits, how, columns)
-        self._commit()
         return replace(written, created=created)
 
     def _append(self, rows: pa.RecordBatchReader, fits: Sequence[Fit], how: AppendRows) -> RowsWritten:
@@ -204,21 +221,6 @@ class _Writing:
 
     def _described(self, parts: Sequence[str]) -> Sequence[TableColumn]:
         return self.database.described(self.link.connection, parts)
-
-    def _commit(self) -> None:
-        try:
-            self.link.commit()
-        except FuseError:
-            raise
-        except Exception as error:
-            known = self.database.told(error)
-            if known is None or known[0] not in _DOUBT:
-                raise
-            raise OutcomeUnknownError(
-                f"`{self.database.place}` broke off during the commit of `{self.name}`, so that it is unknown whether "
-                "the rows are there. Look at the table, and write them again if not. An append with `once`, and "
-                "an upsert, may be repeated without a look."
-            ) from None
 
 
 __all__ = ["write_rows"]
