@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.kafka import Kafka
     from fuse_dagster.connectors.lake import Lake
     from fuse_dagster.connectors.local import Local
+    from fuse_dagster.connectors.mssql import SQLServer
     from fuse_dagster.connectors.mysql import MySQL
+    from fuse_dagster.connectors.odbc import ODBC
     from fuse_dagster.connectors.onelake import OneLake
     from fuse_dagster.connectors.postgres import PostgreSQL
     from fuse_dagster.connectors.profiles import load_profile
@@ -67,6 +69,7 @@ _WHERE = {
     "Lake": "connectors.lake",
     "Local": "connectors.local",
     "MySQL": "connectors.mysql",
+    "ODBC": "connectors.odbc",
     "OneLake": "connectors.onelake",
     "REST": "connectors.rest",
     "Qdrant": "connectors.qdrant",
@@ -76,6 +79,7 @@ _WHERE = {
     "SFTP": "connectors.sftp",
     "SPARQL": "connectors.sparql",
     "S3": "connectors.s3",
+    "SQLServer": "connectors.mssql",
     "SQLite": "connectors.sqlite",
     "SparkResource": "orchestration.spark",
     "Volume": "connectors.volumes",
@@ -99,6 +103,7 @@ __all__ = [
     "ADLS",
     "DBFS",
     "GCS",
+    "ODBC",
     "REST",
     "S3",
     "SFTP",
@@ -122,6 +127,7 @@ __all__ = [
     "Qdrant",
     "QdrantIOManager",
     "Rule",
+    "SQLServer",
     "SQLite",
     "SparkResource",
     "Volume",

@@ -15,6 +15,8 @@ from fuse_dagster.connectors.databases.dialects import POSTGRES, Dialect
 from fuse_dagster.connectors.databases.failures import by_state
 from fuse_dagster.connectors.databases.limits import within_limits
 from fuse_dagster.connectors.databases.postgresql import (
+    COLUMNS,
+    TABLES,
     cast_of,
     converted,
     described,
@@ -31,22 +33,6 @@ if TYPE_CHECKING:
 
     from fuse_dagster.connectors.declaring import Problem
 
-_TABLES = """
-SELECT n.nspname::text, c.relname::text
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-  AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp%' AND NOT c.relispartition
-"""
-_COLUMNS = """
-SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
-       coalesce(array_position(k.conkey, a.attnum), 0)::int4
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
-WHERE c.relname = $1 AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
-  AND ($2 = '' AND pg_catalog.pg_table_is_visible(c.oid) OR n.nspname = $2)
-ORDER BY a.attnum
-"""
 _ROWS = 50_000
 _COPY = "adbc.postgresql.use_copy"
 
@@ -108,12 +94,12 @@ class PostgreSQL(Database):
 
     def tables(self, connection: Any) -> Iterator[tuple[str, ...]]:
         """Yield schemas and names of tables, views and foreign tables; partitions belong to theirs."""
-        yield from (tuple(row) for row in _fetched(connection, _TABLES))
+        yield from (tuple(row) for row in _fetched(connection, TABLES))
 
     def described(self, connection: Any, parts: Sequence[str]) -> Sequence[TableColumn]:
         """The columns of a table; without a schema it is looked for in the search path."""
         schema = parts[0] if len(parts) == 2 else ""
-        return [TableColumn(**one) for one in described(_fetched(connection, _COLUMNS, [parts[-1], schema]))]
+        return [TableColumn(**one) for one in described(_fetched(connection, COLUMNS, [parts[-1], schema]))]
 
     def share(self, connection: Any) -> str:
         """Export what this transaction sees."""

@@ -82,6 +82,16 @@ def missing() -> str:
     return ""
 
 
+def missing_driver() -> str:
+    """Why it can't be reached by ODBC here; empty where it can."""
+    try:
+        import pyodbc
+    except ImportError as error:
+        return f"There is no ODBC ({error}): apt-get install unixodbc"
+    there = "PostgreSQL Unicode" in pyodbc.drivers()
+    return "" if there else "PostgreSQL's ODBC driver is not installed: apt-get install odbc-postgresql"
+
+
 @contextlib.contextmanager
 def postgres_server(settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
     """Make a cluster, start the server, and end and remove both afterwards.

@@ -25,12 +25,14 @@ class Cell:
         arrow: Its type.
         convert: What makes a value of the driver one that Arrow takes; it raises ValueError for one that can't be.
         do: What to do where a value does not fit the type.
+        through: The Arrow type that the values have first, as text that the driver hands over; None for `arrow` itself.
     """
 
     name: str
     arrow: pa.DataType
     convert: Callable[[Any], Any] | None = None
     do: str = "Cast the column in a query, or repair the values."
+    through: pa.DataType | None = None
 
 
 def reader_of(cells: Sequence[Cell], chunks: Iterable[Sequence[Sequence[Any]]]) -> pa.RecordBatchReader:
@@ -79,8 +81,7 @@ def array_of(cell: Cell, values: Sequence[Any]) -> pa.Array:
     import pyarrow as pa
 
     try:
-        ready = values if cell.convert is None else [None if value is None else cell.convert(value) for value in values]
-        return pa.array(ready, type=cell.arrow)
+        return _made(cell, values)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         wrong = [value for value in values if not _fits(cell, value)]
     raise unfit(cell.name, cell.arrow, wrong, cell.do)
@@ -92,11 +93,19 @@ def unfit(name: str, arrow: Any, wrong: Iterable[Any], do: str) -> InputError:
     return InputError(f"The column `{name}` is read as {arrow}, which can't hold {listing(shown)}. {do}")
 
 
+def _made(cell: Cell, values: Sequence[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    ready = values if cell.convert is None else [None if value is None else cell.convert(value) for value in values]
+    made = pa.array(ready, type=cell.through or cell.arrow)
+    return made.cast(cell.arrow) if cell.through is not None else made
+
+
 def _fits(cell: Cell, value: Any) -> bool:
     import pyarrow as pa
 
     try:
-        pa.array([None if value is None else cell.convert(value) if cell.convert else value], type=cell.arrow)
+        _made(cell, [value])
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         return False
     return True

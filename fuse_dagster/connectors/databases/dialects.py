@@ -28,7 +28,7 @@ class Dialect:
         name_unit: Whether that counts bytes of UTF-8 or signs.
         transactional_ddl: Whether CREATE, ALTER and DROP of tables are part of a transaction and can be rolled back.
         escapes: Whether a backslash within a text in quotes escapes the sign after it.
-        first: `limit` writes LIMIT at the end, `top` writes TOP behind SELECT.
+        first: `limit` writes LIMIT at the end, `top` TOP behind SELECT, `fetch` what the standard says: FETCH FIRST.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Dialect:
     name_unit: Literal["bytes", "signs"] = "signs"
     transactional_ddl: bool = True
     escapes: bool = False
-    first: Literal["limit", "top"] = "limit"
+    first: Literal["limit", "top", "fetch"] = "limit"
 
     def quoted(self, name: str) -> str:
         """A name as this SQL writes it in quotes, whatever signs are in it.
@@ -86,7 +86,9 @@ class Dialect:
         first = f"TOP ({int(limit)}) " if limit is not None and self.first == "top" else ""
         text = f"SELECT {first}{', '.join(columns)} FROM {source}"  # noqa: S608 - of quoted names
         text += f" WHERE {where}" if where else ""
-        return f"{text} LIMIT {int(limit)}" if limit is not None and self.first == "limit" else text
+        if limit is None or self.first == "top":
+            return text
+        return f"{text} LIMIT {int(limit)}" if self.first == "limit" else f"{text} FETCH FIRST {int(limit)} ROWS ONLY"
 
 
 POSTGRES = Dialect(name="postgres", marker="$1", name_unit="bytes")
@@ -104,6 +106,8 @@ BIGQUERY = Dialect(
 )  # fmt: skip
 DUCKDB = Dialect(name="duckdb", marker="$1", longest_name=65_535)
 SQLITE = Dialect(name="sqlite", longest_name=65_535)
+STANDARD = Dialect(name="", longest_name=128, transactional_ddl=False, first="fetch")
+"""SQL as its standard has it, for systems that nothing else is known of."""
 
 
 def bound(dialect: Dialect, text: str, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:

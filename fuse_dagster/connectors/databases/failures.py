@@ -50,6 +50,11 @@ FAULTS = {
         CredentialsError, "is refused to these credentials", "Check the user and the password, and that they are valid."
     ),
     "database": Fault(StoreError, "has no such database", "Check its name for a typing error, or make it."),
+    "driver": Fault(
+        StoreError,
+        "has no such ODBC driver or data source on this machine",
+        "Check their names; `odbcinst -q -d` and `odbcinst -q -s` list what is there.",
+    ),
     "busy": Fault(
         StoreUnavailableError,
         "is busy: it has no connection left, or gave way to another transaction",
@@ -85,7 +90,8 @@ BY_STATE = {
     "3D000": "database", "3F000": "table", "42501": "rights", "42P01": "table", "42S02": "table", "42703": "column",
     "42S22": "column", "42": "syntax", "57014": "slow", "57P": "cut", "57P03": "host", "57P05": "cut", "53300": "busy",
     "40": "busy", "55P03": "busy", "22": "value", "23": "value", "21": "value", "2F": "readonly", "25006": "readonly",
-    "HYT00": "time", "HYT01": "time", "0A": "syntax", "26": "syntax", "34": "syntax",
+    "HYT00": "time", "HYT01": "time", "HY008": "slow", "HY105": "value", "IM": "driver", "07": "syntax",
+    "0A": "syntax", "26": "syntax", "34": "syntax",
 }  # fmt: skip
 """SQLSTATE, or how it begins -> kind."""
 

@@ -45,6 +45,11 @@ class Fit:
     word: str
     arrow: pa.DataType
 
+    @property
+    def uncut(self) -> str:
+        """The type to cast text to: of bits one without a length, to which a cast would cut them."""
+        return "bit varying" if self.kind.family == "other" and self.word.startswith("bit") else self.word
+
 
 def fits_of(dialect: Dialect, table: str, columns: Sequence[TableColumn], schema: pa.Schema) -> list[Fit]:
     """Find for each column of a batch that of the table, and the type to bring it to.

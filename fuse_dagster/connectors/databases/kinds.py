@@ -45,6 +45,7 @@ _INTEGERS = {
 }  # fmt: skip
 _FLOATS = {"real": 32, "float4": 32, "float": 64, "float8": 64, "double": 64, "double precision": 64}
 _DECIMALS = {"numeric", "decimal", "number", "dec", "fixed"}
+_MONEY = {"money": (19, 4), "smallmoney": (10, 4)}
 _BOOLEANS = {"boolean", "bool", "bit"}
 _TEXTS = {
     "text", "character varying", "varchar", "character", "char", "bpchar", "nvarchar", "nchar", "string", "tinytext",
@@ -97,6 +98,7 @@ def _kind(dialect: Dialect, word: str, numbers: list[int], *, unsigned: bool) ->
         (word in _INTEGERS, lambda: _of_integer(dialect, word, unsigned=unsigned)),
         (word in _FLOATS, lambda: Kind("float", _float_bits(dialect, word, first))),
         (word in _DECIMALS, lambda: Kind("decimal", first, second)),
+        (word in _MONEY and dialect.name == "tsql", lambda: Kind("decimal", *_MONEY[word])),
         (word in _BOOLEANS and (word != "bit" or dialect.name == "tsql"), lambda: Kind("boolean")),
         (word in _TEXTS, lambda: Kind("text", 1 if single else first)),
         (word in _BYTES, lambda: Kind("bytes", first)),
@@ -126,8 +128,9 @@ def _of_moment(dialect: Dialect, word: str, numbers: list[int]) -> Kind:
 
 
 def _digits(dialect: Dialect, numbers: list[int]) -> int:
-    """Digits of a second: of MySQL none where none are said."""
-    return numbers[0] if numbers else 0 if dialect.name == "mysql" else 6
+    """Digits of a second: of MySQL none where none are said; of SQL Server's seven those that are read and written."""
+    said = numbers[0] if numbers else 0 if dialect.name == "mysql" else 6
+    return min(said, 6) if dialect.name == "tsql" else said
 
 
 def _of_sqlite(word: str) -> Kind:

@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
+from fuse_dagster.connectors.databases import odbc_values
 from fuse_dagster.connectors.databases.fitting import Fit, fitted, schema_of
 from fuse_dagster.core.errors import ConfigError, InputError
 from fuse_dagster.core.naming import listing
@@ -21,7 +22,6 @@ CHUNK = 10_000
 
 
 _ODBC_LONGEST = 4_000
-_AS_TEXT = frozenset({"instant", "timestamp", "time", "decimal"})
 
 
 class Link:
@@ -225,25 +225,27 @@ class OdbcLink(Link):
 
     def ready(self, cursor: Any, rows: pa.RecordBatch) -> None:
         """Send the rows of a chunk together, where its longest values leave room for so many; else one by one."""
-        sizes = [_sent_as(column) for column in rows.columns]
+        sizes = [odbc_values.size_of(column) for column in rows.columns]
         cursor.fast_executemany = all(size is None or size[1] <= _ODBC_LONGEST for size in sizes)
         cursor.setinputsizes(sizes if cursor.fast_executemany else None)
 
     def marker(self, number: int, fit: Fit) -> str:
-        """The system is told the type of what is sent as text, because ODBC has no such value, or not as exact."""
-        mark = self.dialect.mark(number)
-        return f"CAST({mark} AS {fit.word})" if fit.kind.family in _AS_TEXT | {"other", "boolean"} else mark
+        """The system is told the type of what is sent as text."""
+        mark, word = self.dialect.mark(number), odbc_values.cast_to(self.dialect, fit)
+        return f"CAST({mark} AS {word})" if word else mark
 
     def converter(self, fit: Fit) -> Callable[[Any], Any] | None:
         """ODBC's own times have no zone, and its decimals a width that drivers guess."""
-        if fit.kind.family == "list":
-            raise InputError(f"The column `{fit.name}` is a list, which ODBC can't send. Write it through ADBC.")
-        return None if fit.kind.family not in _AS_TEXT else str if fit.kind.family == "decimal" else _iso
+        return odbc_values.converter(self.dialect, fit)
 
     def look(self, batch: pa.RecordBatch, fits: Sequence[Fit]) -> None:
-        """Refuse NaN where the system has none."""
+        """Refuse texts that would be cut, and NaN where the system has none."""
+        odbc_values.refuse_cut(self.dialect, batch, fits)
         if self.dialect.name == "tsql":
             _refuse_nan(batch, fits, "SQL Server")
+
+    def _execute(self, cursor: Any, text: str, values: Sequence[Any]) -> None:
+        cursor.execute(text, *map(odbc_values.sent, values))
 
 
 _LINKS: dict[str, type[Link]] = {
@@ -303,24 +305,6 @@ def _rows(batch: pa.RecordBatch, converts: Sequence[Callable[[Any], Any] | None]
     for values, convert in zip((column.to_pylist() for column in batch.columns), converts, strict=True):
         columns.append(values if convert is None else [None if one is None else convert(one) for one in values])
     return list(zip(*columns, strict=True))
-
-
-def _sent_as(column: pa.Array) -> tuple[int, int, int] | None:
-    """The ODBC type and length that the values of a column are sent with; None for that of the driver."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyodbc
-
-    kind = column.type
-    if pa.types.is_timestamp(kind) or pa.types.is_time(kind):
-        return pyodbc.SQL_WVARCHAR, 40, 0
-    if pa.types.is_decimal(kind):
-        return pyodbc.SQL_WVARCHAR, 90, 0
-    if not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
-        return None
-    # In UTF-16 no text has more units than bytes in UTF-8.
-    longest = max(1, pc.max(pc.binary_length(column.cast(pa.binary()))).as_py() or 0)
-    return (pyodbc.SQL_WVARCHAR if pa.types.is_string(kind) else pyodbc.SQL_VARBINARY), longest, 0
 
 
 def _iso(value: date | time | datetime) -> str:

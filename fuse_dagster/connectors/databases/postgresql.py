@@ -22,6 +22,24 @@ CASTS = {"oid": "{}::int8", "money": "{}::numeric(21,2)"}
 """Others that are cast by the server; what is in neither is read as the text that the server writes."""
 LISTS = frozenset({"int2", "int4", "int8", "float4", "float8", "bool", "text", "varchar", "timestamp", "timestamptz"})
 """Of which types an array of one dimension is read as a list; arrays of others are lists of texts."""
+TABLES = """
+SELECT n.nspname::text, c.relname::text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp%' AND NOT c.relispartition
+"""
+"""Schemas and names of tables, views and foreign tables; partitions belong to theirs."""
+COLUMNS = """
+SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       coalesce(array_position(k.conkey, a.attnum), 0)::int4
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
+WHERE c.relname = $1 AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
+  AND ($2 = '' AND pg_catalog.pg_table_is_visible(c.oid) OR n.nspname = $2)
+ORDER BY a.attnum
+"""
+"""The columns of the table `$1` in the schema `$2`; where that is empty, in the search path."""
 _PRECISION, _SCALE = 38, 9
 _HEADER = 4  # bytes that a type modifier counts too much
 _DO = (

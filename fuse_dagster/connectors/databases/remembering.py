@@ -22,13 +22,14 @@ def make_memory(link: Link, table: Sequence[str], *, there: bool) -> None:
     """
     if there:
         return
+    # Two batches whose names differ in upper and lower case only are two.
     text = "nvarchar" if link.dialect.name == "tsql" else "varchar"
+    collation = " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if link.dialect.name == "mysql" else ""
+    text += "(200) COLLATE Latin1_General_100_BIN2" if link.dialect.name == "tsql" else "(200)"
     columns = (
-        f"table_name {text}(200) NOT NULL, batch {text}(200) NOT NULL, loaded_at varchar(40) NOT NULL, "
+        f"table_name {text} NOT NULL, batch {text} NOT NULL, loaded_at varchar(40) NOT NULL, "
         "PRIMARY KEY (table_name, batch)"
     )
-    # Two batches whose names differ in upper and lower case only are two.
-    collation = " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if link.dialect.name == "mysql" else ""
     guard = "" if link.dialect.name == "tsql" else "IF NOT EXISTS "
     link.run(f"CREATE TABLE {guard}{memory(link, table)} ({columns}){collation}")
 

@@ -50,7 +50,7 @@ def making(link: Link, name: Sequence[str], table: Sequence[str], fits: Sequence
 def taken_from(link: Link, fits: Sequence[Fit]) -> str:
     """The columns of a temporary table, as the table itself takes them."""
     return ", ".join(
-        f"CAST({link.quoted(fit.name)} AS {fit.word})" if _is_text_there(link, fit) else link.quoted(fit.name)
+        f"CAST({link.quoted(fit.name)} AS {fit.uncut})" if _is_text_there(link, fit) else link.quoted(fit.name)
         for fit in fits
     )
 

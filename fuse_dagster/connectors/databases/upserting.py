@@ -113,7 +113,7 @@ def _update_and_insert(link: Link, merge: Merge) -> list[str]:
 
 
 def _same_key(link: Link, merge: Merge, left: str, right: str) -> str:
-    words = {fit.name: fit.word for fit in merge.fits if link.exact and fit.kind.family == "other"}
+    words = {fit.name: fit.uncut for fit in merge.fits if link.exact and fit.kind.family == "other"}
     parts = []
     for key in merge.how.keys:
         name = link.quoted(key)

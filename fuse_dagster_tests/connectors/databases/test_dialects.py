@@ -16,13 +16,14 @@ from fuse_dagster.connectors.databases.dialects import (
     POSTGRES,
     SNOWFLAKE,
     SQLITE,
+    STANDARD,
     Dialect,
     bound,
 )
 from fuse_dagster.connectors.databases.naming import parts_of, written
 from fuse_dagster.core.errors import ConfigError, InputError
 
-ALL = [POSTGRES, MYSQL, MSSQL, SNOWFLAKE, BIGQUERY, DUCKDB, SQLITE]
+ALL = [POSTGRES, MYSQL, MSSQL, SNOWFLAKE, BIGQUERY, DUCKDB, SQLITE, STANDARD]
 ODD = [
     'a"; DROP TABLE b; --',
     "a`b",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fuse_dagster_tests.connectors.databases.writing.systems import SYSTEMS, System
+from fuse_dagster_tests.servers.postgres import missing_driver
 
 
 @pytest.fixture(params=SYSTEMS)
@@ -28,5 +29,11 @@ def made(request: pytest.FixtureRequest, name: str, folder: Path) -> System:
     if name in {"duckdb", "sqlite"}:
         return System(name, {"path": str(folder / f"a.{name}")})
     server = request.getfixturevalue("mariadb" if name == "mariadb" else "postgres")
-    login = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
-    return System(name, login | {"database": server.database("writing")})
+    login = {"user": server.user, "password": server.password}
+    host, port, database = server.host, server.port, server.database("writing")
+    if name == "postgres through odbc":
+        if why := missing_driver():
+            pytest.skip(why)
+        place = {"SERVER": host, "PORT": str(port), "DATABASE": database}
+        return System(name, login | {"driver": "PostgreSQL Unicode", "system": "postgres", "attributes": place})
+    return System(name, login | {"host": host, "port": port, "database": database})
