@@ -124,6 +124,22 @@ class CanRead(Protocol):
 
 
 @runtime_checkable
+class CanReadWhole(Protocol):
+    """Small files can be read at one go, which takes less than to open them."""
+
+    def read_whole(self, path: str, most: int) -> bytes:
+        """Read a file.
+
+        Args:
+            path: Name below the root, with `/` between its parts.
+            most: Bytes that are wanted at the most; one more is given where there are more.
+
+        Raises:
+            FileNotFoundError: There is no file at `path`.
+        """
+
+
+@runtime_checkable
 class CanWrite(Protocol):
     """Files can be written."""
 

@@ -2,11 +2,13 @@
 
 import io
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -15,6 +17,11 @@ from pydantic import Field
 from fuse_dagster.connectors.base import Entry
 from fuse_dagster.connectors.lake import REFUSED, Lake, checked_parts
 from fuse_dagster.core.errors import ConfigError
+
+_PLAIN = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
+"""Names that are good for sure."""
+
+_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
 class Local(Lake):
@@ -46,13 +53,7 @@ class Local(Lake):
         folder = self._folder()
         start = folder.joinpath(*checked_parts(prefix.strip("/").split("/"))) if prefix.strip("/") else folder
         above = len(str(folder).rstrip(os.sep)) + 1
-        for path, facts in sorted(_files_below(str(start)), key=lambda found: found[0]):
-            yield Entry(
-                path=path[above:].replace(os.sep, "/"),
-                size=facts.st_size,
-                modified=datetime.fromtimestamp(facts.st_mtime, tz=UTC),
-                version=f"{facts.st_ino}-{facts.st_ctime_ns}",
-            )
+        return iter(sorted(_files_below(str(start), above), key=attrgetter("path")))
 
     def exists(self, path: str) -> bool:
         """Say whether there is a file or folder at `path`."""
@@ -64,9 +65,26 @@ class Local(Lake):
         Raises:
             FileNotFoundError: There is no file at `path`.
         """
-        # Many small files are opened in a row: joining is quicker than the paths that `uri` makes.
-        folder = _absolute(self.root, os.getcwd())  # noqa: PTH109 - text is the key of a cache
-        return open(f"{folder}/{'/'.join(checked_parts(path.split('/')))}", "rb")  # noqa: PTH123
+        return open(self._text(path), "rb")  # noqa: PTH123
+
+    def read_whole(self, path: str, most: int) -> bytes:
+        """Read a small file at one go.
+
+        Args:
+            path: Name below the root, with `/` between its parts.
+            most: Bytes that are wanted at the most; one more is given where there are more.
+
+        Raises:
+            FileNotFoundError: There is no file at `path`.
+        """
+        file = os.open(self._text(path), _READING)
+        try:
+            data = os.read(file, most + 1)
+            while len(data) < most and (part := os.read(file, most + 1 - len(data))):
+                data += part
+        finally:
+            os.close(file)
+        return data
 
     def write(self, path: str, data: bytes | BinaryIO) -> None:
         """Write a file whole, in place of one that is there; readers see the old bytes or the new ones.
@@ -101,6 +119,13 @@ class Local(Lake):
         """Delete a file; nothing happens where there is none."""
         Path(self.uri(*path.split("/"))).unlink(missing_ok=True)
 
+    def _text(self, path: str) -> str:
+        """The address of a file. Many small ones are read in a row: this is quicker than the paths of `uri`."""
+        if not _PLAIN.fullmatch(path):
+            checked_parts(path.split("/"))
+        root = self.root
+        return f"{_absolute(root, '' if root.startswith('/') else os.getcwd())}/{path}"  # noqa: PTH109
+
     def _folder(self) -> Path:
         return Path(_absolute(self.root, os.getcwd()))  # noqa: PTH109 - text is the key of a cache
 
@@ -115,8 +140,13 @@ def _absolute(root: str, _: str) -> str:
     return folder
 
 
-def _files_below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file and what the system says of it; one that goes meanwhile, or leads nowhere, is none."""
+def _files_below(folder: str, above: int) -> Iterator[Entry]:
+    """Every file; one that goes meanwhile, or leads nowhere, is none.
+
+    Args:
+        folder: Where to look.
+        above: Signs of the names of files that stand for the root.
+    """
     try:
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -125,9 +155,15 @@ def _files_below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    yield from _files_below(entry.path)
+                    yield from _files_below(entry.path, above)
                 elif entry.is_file():
-                    yield entry.path, entry.stat()
+                    facts = entry.stat()
+                    yield Entry(
+                        path=entry.path[above:].replace(os.sep, "/"),
+                        size=facts.st_size,
+                        modified=datetime.fromtimestamp(facts.st_mtime, tz=UTC),
+                        version=f"{facts.st_ino}-{facts.st_ctime_ns}",
+                    )
             except FileNotFoundError:
                 continue
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -62,9 +61,11 @@ def arrival_sensor(
         present = {_short(entry.path): _stamp(entry) for entry in found.ready}
         fresh = [entry for entry in found.ready if known.get(_short(entry.path)) != _stamp(entry)][:most_files]
         reasons = [f"`{one.entry.path}` is left alone: {one.reason}." for one in found.waiting]
-        with tempfile.TemporaryDirectory(prefix="fuse_landing_") as folder:
-            read = list(fetch(source.connector, fresh, folder, parallel=source.parallel))
-        taken = [one for one in read if one.digest]
+        taken = []
+        for one in fetch(source.connector, fresh, parallel=source.parallel):
+            one.forget()
+            if one.digest:  # its bytes are not kept: memory holds a few files
+                taken.append(Fetched(one.entry, one.digest, b""))
         requests = _per_partition(source, taken, partition_by, reasons) if partition_by else _for_all(taken)
         seen = {path: stamp for path, stamp in known.items() if path in present}
         seen |= {_short(one.entry.path): _stamp(one.entry) for one in taken}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from fuse_dagster_tests.benchmarks import maintenance
+from fuse_dagster_tests.benchmarks import landing, maintenance
 from fuse_dagster_tests.benchmarks.batches import changed, moment, snapshot
 from fuse_dagster_tests.benchmarks.overhead import overhead
 from fuse_dagster_tests.benchmarks.peers import PEERS, versions
@@ -170,7 +170,11 @@ def main() -> None:
         medians |= {case: median(rounds) for case, rounds in run(plan).items()}
         print(report(medians, {}, options.rounds), file=sys.stderr, flush=True)
     costs = overhead(3 * options.rounds) if not options.keys else {}  # short ones need more rounds
-    text = report(medians, costs, options.rounds, maintenance.run(_MAINTAINED) if not options.keys else ())
+    tables = []
+    if not options.keys:
+        files = landing.measure(landing.FILES, options.rounds)
+        tables = [maintenance.run(_MAINTAINED), landing.rows_of(files, landing.FILES)]
+    text = report(medians, costs, options.rounds, tables)
     print(text)
     if not options.no_page:
         save(text, medians, ROOT / "docs" / "pages")

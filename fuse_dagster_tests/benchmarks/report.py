@@ -24,7 +24,7 @@ def report(
     found: Mapping[Case, Measured],
     costs: Mapping[str, float],
     rounds: int,
-    reads: Sequence[Mapping[str, object]] = (),
+    tables: Sequence[Sequence[Mapping[str, object]]] = (),
 ) -> str:
     """A table of all figures, and of the ratios that matter.
 
@@ -32,7 +32,7 @@ def report(
         found: Medians by keys, peer and step.
         costs: Median CPU seconds of an append of a million rows, by way; empty where it was not measured.
         rounds: How often was measured.
-        reads: Rows of `maintenance.run`.
+        tables: Rows of `maintenance.run`, and of `landing.rows_of`.
     """
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("deltalake", "polars", "pyspark"))
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {packages}"
@@ -51,9 +51,9 @@ def report(
             "|---|---:|---:|",
         ]
         lines += [f"| {way} | {cpu:.2f} | {cpu / base - 1:+.0%} |" for way, cpu in costs.items()]
-    if reads:
-        lines += ["", f"| {' | '.join(reads[0])} |", f"|{'---|' * len(reads[0])}"]
-        lines += [f"| {' | '.join(map(str, row.values()))} |" for row in reads]
+    for rows in tables:
+        lines += ["", f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
+        lines += [f"| {' | '.join(map(str, row.values()))} |" for row in rows]
     return "\n".join(lines)
 
 

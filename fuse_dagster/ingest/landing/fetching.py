@@ -4,74 +4,88 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from fuse_dagster.connectors.base import Entry
+from fuse_dagster.connectors.base import CanReadWhole, Entry
 from fuse_dagster.ingest.landing.arriving import Landing
+from fuse_dagster.ingest.landing.scratch import View, nameless
 
 _IN_MEMORY = 8 * 2**20
 _PART = 2**20
 _AT_ONCE = 32
+_SLOW = 0.0005
+"""Seconds for a file from which on threads are worth what they cost: the store is waited for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fetched:
     """A file as it was read.
 
     Attributes:
         entry: What the listing said of it.
         digest: SHA-256 of its bytes, as hexadecimal text; "" where it has gone, or changed while it was read.
-        data: Its bytes, or a copy on this machine's disk.
+        data: Its bytes, or a copy on this machine's disk, which has no name.
     """
 
     entry: Entry
     digest: str
-    data: bytes | Path
+    data: bytes | BinaryIO
 
     def open(self) -> BinaryIO:
         """Open what was read."""
-        return io.BytesIO(self.data) if isinstance(self.data, bytes) else self.data.open("rb")
+        if isinstance(self.data, bytes):
+            return io.BytesIO(self.data)
+        return cast("BinaryIO", io.BufferedReader(View(self.data), buffer_size=_PART))
 
     def forget(self) -> None:
         """Remove the copy."""
-        if isinstance(self.data, Path):
-            self.data.unlink(missing_ok=True)
+        if not isinstance(self.data, bytes):
+            self.data.close()
 
 
-def fetch(connector: Landing, entries: Sequence[Entry], folder: str, *, parallel: int) -> Iterator[Fetched]:
+def fetch(connector: Landing, entries: Sequence[Entry], *, parallel: int) -> Iterator[Fetched]:
     """Read files, in their order.
 
     Args:
         connector: Where they lie.
         entries: The files.
-        folder: On this machine's disk, for those of more than 8 MB.
-        parallel: How many are read at a time, at the most.
+        parallel: How many are read at a time, at the most; where files come at once, one at a time is quicker.
 
     Yields:
         Each file; memory holds `parallel` groups of 32 files, or of 8 MB.
     """
+    whole = connector if isinstance(connector, CanReadWhole) else None
+    groups = _groups(entries)
 
-    def group(some: Sequence[Entry]) -> list[Fetched]:
-        return [_fetched(connector, entry, folder) for entry in some]
+    def read(some: Sequence[Entry]) -> list[Fetched]:
+        return [_fetched(connector, entry, whole) for entry in some]
 
-    if parallel == 1:
-        for entry in entries:
-            yield _fetched(connector, entry, folder)
-        return
-    waiting: list[Future[list[Fetched]]] = []
+    for some in groups:
+        began, group = time.perf_counter(), read(some)
+        is_slow = time.perf_counter() - began > _SLOW * len(group)
+        yield from group
+        if is_slow and parallel > 1:
+            break
+    yield from _in_threads(read, groups, parallel)
+
+
+def _in_threads(
+    read: Callable[[Sequence[Entry]], list[Fetched]], groups: Iterator[list[Entry]], parallel: int
+) -> Iterator[Fetched]:
+    waiting: deque[Future[list[Fetched]]] = deque()
     with ThreadPoolExecutor(parallel, thread_name_prefix="landing") as pool:
         try:
-            for some in _groups(entries):
-                waiting.append(pool.submit(group, some))
+            for some in groups:
+                waiting.append(pool.submit(read, some))
                 if len(waiting) >= parallel:
-                    yield from waiting.pop(0).result()
+                    yield from waiting.popleft().result()
             while waiting:
-                yield from waiting.pop(0).result()
+                yield from waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
@@ -90,24 +104,31 @@ def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield some
 
 
-def _fetched(connector: Landing, entry: Entry, folder: str) -> Fetched:
+def _fetched(connector: Landing, entry: Entry, whole: CanReadWhole | None) -> Fetched:
+    size = entry.size
     try:
-        with connector.open(entry.path) as stream:
-            if entry.size <= _IN_MEMORY:
-                data = stream.read(entry.size + 1)
-                whole = len(data) == entry.size and not stream.read(1)
-                return Fetched(entry, hashlib.sha256(data).hexdigest() if whole else "", data)
-            return _copied(stream, entry, folder)
+        if size > _IN_MEMORY:
+            with connector.open(entry.path) as stream:
+                return _copied(stream, entry)
+        if whole is not None:
+            data = whole.read_whole(entry.path, size)
+        else:
+            with connector.open(entry.path) as stream:
+                data = stream.read(size + 1)
+                data += stream.read(1) if len(data) == size else b""
     except FileNotFoundError:
         return Fetched(entry, "", b"")
+    return Fetched(entry, hashlib.sha256(data).hexdigest() if len(data) == size else "", data)
 
 
-def _copied(stream: BinaryIO, entry: Entry, folder: str) -> Fetched:
-    found, size = hashlib.sha256(), 0
-    read: Callable[[], bytes] = lambda: stream.read(_PART)  # noqa: E731 - `iter` asks for a function
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
-        for part in iter(read, b""):
+def _copied(stream: BinaryIO, entry: Entry) -> Fetched:
+    found, size, copy = hashlib.sha256(), 0, nameless()
+    try:
+        while part := stream.read(_PART):
             copy.write(part)
             found.update(part)
             size += len(part)
-    return Fetched(entry, found.hexdigest() if size == entry.size else "", Path(copy.name))
+    except BaseException:
+        copy.close()
+        raise
+    return Fetched(entry, found.hexdigest() if size == entry.size else "", copy)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,14 +11,16 @@ from polars.exceptions import PolarsError
 
 from fuse_dagster.core.errors import InputError, first_line
 from fuse_dagster.engines.local.files.casting import as_types
+from fuse_dagster.engines.local.files.json_joined import read_joined
 from fuse_dagster.engines.local.files.json_rows import frame_of, objects
-from fuse_dagster.engines.local.files.layouts import UNPACKED, JsonOptions, NdjsonOptions
+from fuse_dagster.engines.local.files.layouts import ENDINGS, UNPACKED, Format, JsonOptions, NdjsonOptions
 from fuse_dagster.engines.local.files.opening import Layout, is_text, layout_of, read_file_parts
 from fuse_dagster.engines.local.files.packing import packed_as
 from fuse_dagster.engines.local.files.parts import BadRow, Part
 from fuse_dagster.engines.local.files.texts import typed
 from fuse_dagster.engines.local.files.types import type_text
 from fuse_dagster.ingest.landing.fetching import Fetched
+from fuse_dagster.ingest.landing.scratch import Kept, Scratch
 from fuse_dagster.ingest.landing.spool import FILE, MEMBER, ROW, Spool
 
 if TYPE_CHECKING:
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
 
 _SMALL = 2**18
 _TOGETHER = 20_000
+_JOINED = 8 * 2**20
 _JSON = (JsonOptions, NdjsonOptions)
+_LINES = {Format.JSON: False, Format.NDJSON: True}
+_PLAIN = b"{["
+
+logger = logging.getLogger(__name__)
 
 
 class Parser:
@@ -34,31 +41,35 @@ class Parser:
 
     Args:
         source: How they are laid out.
-        folder: On this machine's disk, for what is more than memory should hold.
+        scratch: For what is more than memory should hold.
         refuse: Takes the number of a file that turns out to be broken only later, and why.
         known: Column -> type, of loads before.
+        taken: Names of columns that files must not have.
     """
 
     def __init__(
         self,
         source: LandingFiles,
-        folder: str,
+        scratch: Scratch,
         refuse: Callable[[int, str], None],
         known: Mapping[str, pl.DataType],
+        taken: Collection[str],
     ) -> None:
-        self._source, self._refuse = source, refuse
-        self._declared = source.declared
-        self.spool = Spool(folder, forms=source.forms, declared=self._declared, known=known)
-        self._rows: list[dict[str, Any]] = []
-        self._spans: list[tuple[int, str, int]] = []
+        self._source, self._refuse, self._taken = source, refuse, taken
+        self._declared, self._layout = source.declared, source.layout
+        self._joins = "member" not in source.metadata
+        self._scratch = scratch
+        self.spool = Spool(scratch, forms=source.forms, declared=self._declared, known=known)
+        self._small: list[Fetched] = []
+        self._numbers: list[int] = []
+        self._size, self._by_lines = 0, False
 
-    def parse(self, one: Fetched, number: int, taken: Collection[str]) -> list[BadRow]:
+    def parse(self, one: Fetched, number: int) -> list[BadRow]:
         """Read a file, and keep its rows.
 
         Args:
             one: The file.
             number: Its number among the files of this load.
-            taken: Names of columns that its own must not have.
 
         Returns:
             The rows that were taken out of it.
@@ -66,62 +77,84 @@ class Parser:
         Raises:
             InputError: It is broken; nothing of it is kept.
         """
-        layout = self._source.layout
-        if self._is_small_json(one, layout):
-            assert isinstance(one.data, bytes)
-            rows = _objects(one.data, one.entry.path)
-            _refuse_names({name for row in rows for name in row}, one.entry.path, taken)
-            self._rows += rows
-            self._spans.append((number, one.entry.path, len(rows)))
-            if len(self._rows) >= _TOGETHER or len(self._spans) >= _TOGETHER:
+        lines = self._lines(one)
+        if lines is not None:
+            if lines is not self._by_lines or len(self._small) >= _TOGETHER or self._size >= _JOINED:
                 self.finish()
+            self._by_lines = lines
+            self._small.append(one)
+            self._numbers.append(number)
+            self._size += one.entry.size
             return []
         self.finish()
-        drafts: list[tuple[pl.DataFrame | Path, bool]] = []
+        drafts: list[tuple[pl.DataFrame | Kept, bool]] = []
         bad: list[BadRow] = []
         try:
-            for part, found in self._parts(one, layout, taken):
+            for part, found in self._parts(one):
                 if not is_text(found) and not isinstance(found, _JSON):
                     self.spool.refuse(part.rows.schema, one.entry.path)
                 bad += part.bad
                 frame = part.rows.with_columns(pl.lit(number, pl.UInt32).alias(FILE), part.numbers.alias(ROW))
                 if frame.width > 2:
-                    drafts.append((frame if isinstance(one.data, bytes) else self.spool.aside(frame), is_text(found)))
+                    drafts.append((frame if isinstance(one.data, bytes) else self._scratch.put(frame), is_text(found)))
         except InputError:
-            for draft, _ in drafts:
-                if isinstance(draft, Path):
-                    draft.unlink()
+            first = next((draft for draft, _ in drafts if isinstance(draft, Kept)), None)
+            if first is not None:
+                self._scratch.forget_from(first)
             raise
         for draft, text in drafts:
-            if isinstance(draft, Path):
-                self.spool.add(pl.read_ipc(draft), text=text, stored=draft)
+            if isinstance(draft, Kept):
+                self.spool.add(self._scratch.get(draft), text=text, stored=draft)
             else:
                 self.spool.add(draft, text=text)
         return bad
 
     def finish(self) -> None:
-        """Keep what was collected of small files."""
-        rows, spans = self._rows, self._spans
-        self._rows, self._spans = [], []
-        if not rows:
+        """Keep the rows of the small files; those that turn out to be broken are refused by their numbers."""
+        small, numbers = self._small, self._numbers
+        self._small, self._numbers, self._size = [], [], 0
+        if not small:
             return
+        joined = read_joined([_bytes(one) for one in small], lines=self._by_lines)
         try:
-            self._keep(rows, spans)
+            if joined is not None:
+                _refuse_names(joined[0].columns, small[0].entry.path, self._taken)
+                self._keep(joined[0], numbers, joined[1], small[0].entry.path)
+                return
         except (InputError, PolarsError):
-            start = 0
-            for number, path, count in spans:
+            logger.debug("`%s` and %d others are read one by one", small[0].entry.path, len(small) - 1)
+        self._finish_apart(small, numbers)
+
+    def _finish_apart(self, small: Sequence[Fetched], numbers: Sequence[int]) -> None:
+        """Keep the rows of small files that can't be read as one."""
+        whole: list[tuple[int, str, list[dict[str, Any]]]] = []
+        for one, number in zip(small, numbers, strict=True):
+            path = one.entry.path
+            try:
+                rows = _objects(_bytes(one), path, lines=self._by_lines)
+                _refuse_names({name for row in rows for name in row}, path, self._taken)
+            except InputError as error:
+                self._refuse(number, first_line(error))
+                continue
+            whole.append((number, path, rows))
+        every = [row for _, _, rows in whole for row in rows]
+        try:
+            self._keep(frame_of(every), [number for number, _, _ in whole], [len(rows) for _, _, rows in whole], "")
+        except (InputError, PolarsError):
+            for number, path, rows in whole:
                 try:
-                    self._keep(rows[start : start + count], [(number, path, count)])
+                    self._keep(frame_of(rows), [number], [len(rows)], path)
                 except (InputError, PolarsError) as error:
                     self._refuse(number, f"`{path}` does not fit the declared types: {first_line(error)}.")
-                start += count
 
-    def _keep(self, rows: list[dict[str, Any]], spans: list[tuple[int, str, int]]) -> None:
-        if not rows:
+    def _keep(self, rows: pl.DataFrame, files: Sequence[int], counts: Sequence[int], path: str) -> None:
+        if rows.is_empty():
             return
-        files = [number for number, _, count in spans for _ in range(count)]
-        numbers = [row for _, _, count in spans for row in range(1, count + 1)]
-        read = self._native(Part(frame_of(rows), pl.Series(numbers, dtype=pl.Int64)), spans[0][1])
+        numbers = [1] * rows.height
+        if counts.count(1) < len(counts):
+            files = [number for number, count in zip(files, counts, strict=True) for _ in range(count)]
+            numbers = [row for count in counts for row in range(1, count + 1)]
+        read = self._native(Part(rows, pl.Series(numbers, dtype=pl.Int64)), path)
         frame = read.rows.with_columns(pl.Series(FILE, files, dtype=pl.UInt32), read.numbers.alias(ROW))
         if frame.width > 2:
             self.spool.add(frame, text=False)
@@ -143,11 +176,11 @@ class Parser:
             raise InputError(msg) from error
         return Part(rows, read.numbers, read.bad)
 
-    def _parts(self, one: Fetched, layout: Layout | None, taken: Collection[str]) -> Iterator[tuple[Part, Layout]]:
-        source, path = self._source, one.entry.path
+    def _parts(self, one: Fetched) -> Iterator[tuple[Part, Layout]]:
+        source, layout, path = self._source, self._layout, one.entry.path
         for member, part in read_file_parts(one.open, path, layout, types=self._declared, bound=source.bound):
             used = layout or layout_of(f"{path}/{member}" if member else path)
-            _refuse_names(part.rows.columns, path, taken)
+            _refuse_names(part.rows.columns, path, self._taken)
             if is_text(used):
                 read = typed(part, self._declared, path, forms=source.forms, reject=_rejects(used))
             else:
@@ -157,22 +190,31 @@ class Parser:
                 rows = rows.with_columns(pl.lit(member, pl.String).alias(MEMBER))
             yield Part(rows, read.numbers, read.bad), used
 
-    def _is_small_json(self, one: Fetched, layout: Layout | None) -> bool:
-        if "member" in self._source.metadata or not isinstance(one.data, bytes) or len(one.data) > _SMALL:
-            return False
-        if packed_as(one.data[:8]) != "none" or one.entry.path.lower().endswith(UNPACKED):
-            return False
-        return isinstance(layout or layout_of(one.entry.path), JsonOptions)
+    def _lines(self, one: Fetched) -> bool | None:
+        """Whether it is a small file of JSON that has to be an object a line; None where it is none."""
+        data, name = one.data, one.entry.path
+        if self._layout is None:
+            kind = ENDINGS.get(name[name.rfind(".") :].lower())
+        else:
+            kind = None if name.lower().endswith(UNPACKED) else getattr(self._layout, "format", None)
+        if kind not in _LINES or not self._joins or not isinstance(data, bytes) or len(data) > _SMALL:
+            return None
+        return _LINES[kind] if data[:1] in _PLAIN or packed_as(data[:8]) == "none" else None
 
 
-def _objects(data: bytes, file: str) -> list[dict[str, Any]]:
+def _bytes(one: Fetched) -> bytes:
+    assert isinstance(one.data, bytes), "small files are in memory"
+    return one.data
+
+
+def _objects(data: bytes, file: str, *, lines: bool) -> list[dict[str, Any]]:
     """The objects of a small file."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         msg = f"`{file}` is no utf-8 at byte {error.start:,}. It has to be, as all JSON: deliver it again."
         raise InputError(msg) from error
-    return objects(text.removeprefix("\ufeff"), file)
+    return objects(text.removeprefix("\ufeff"), file, lines=lines)
 
 
 def _can_become(found: pl.DataType, wanted: pl.DataType) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from fuse_dagster.engines.local.files.types import type_text, types_of
 from fuse_dagster.ingest.landing.arriving import UNFINISHED, sorted_out
 from fuse_dagster.ingest.landing.naming import NamePattern, glob_regex
 from fuse_dagster.ingest.landing.reading import LandingReading
+from fuse_dagster.ingest.landing.scratch import Scratch
 from fuse_dagster.ingest.source import Ledger, Position
 
 METADATA: Mapping[str, tuple[str, pl.DataType]] = {
@@ -60,6 +60,8 @@ class LandingFiles:
         same_name: A name that was loaded brings new content: `load` it as any other, `refuse` the file, or `replace`:
             load it by a mode that replaces the rows of its path, as `Overwrite(replace_keys=["_file_path"])`.
         after: What becomes of a file once its rows are committed: `keep`, `move` to `done`, or `delete`.
+        unique_names: Names never come again. Say so where `after` moves or deletes files of a store that can't rename,
+            as object stores: between the last look and the deletion, new content under a name would be lost there.
         done: The folder for loaded files, below `folder`.
         failed: The folder for broken ones, where they are moved with `after="move"`; else they stay.
         order: `name` or `modified`: which files come first.
@@ -92,6 +94,7 @@ class LandingFiles:
     marker: str = ""
     same_name: Literal["load", "refuse", "replace"] = "load"
     after: Literal["keep", "move", "delete"] = "keep"
+    unique_names: bool = False
     done: str = "_done"
     failed: str = "_failed"
     order: Literal["name", "modified"] = "name"
@@ -160,8 +163,8 @@ class LandingFiles:
             )
             raise ConfigError(msg)
         found = sorted_out(self, listed, self.clock(), again=ledger is None)
-        with tempfile.TemporaryDirectory(prefix="fuse_landing_") as folder:
-            yield LandingReading(self, found, since, ledger, folder)
+        with closing(Scratch()) as scratch:
+            yield LandingReading(self, found, since, ledger, scratch)
 
     def _wrong_choices(self) -> Iterator[str]:
         choices = {
@@ -195,6 +198,11 @@ class LandingFiles:
             yield f'`after` is `move`, and `{kind}` does not move files. Take `after="keep"`: the ledger knows them.'
         if self.after == "delete" and not isinstance(self.connector, CanDelete):
             yield f'`after` is `delete`, and `{kind}` does not delete files. Take `after="keep"`.'
+        if self.after != "keep" and moves and not isinstance(self.connector, CanMove) and not self.unique_names:
+            yield (
+                f"`after` is `{self.after}`, and `{kind}` can't rename files: what is written under the same name in "
+                'that moment would be lost. Say `unique_names=True` where no name comes again, or take `after="keep"`.'
+            )
         if self.same_name == "replace" and "path" not in self.metadata:
             yield '`same_name` is `replace`, which needs the path in a column. Add `metadata=("path",)`.'
         if self.after == "move" and not (self.done.strip("/") and self.failed.strip("/")):

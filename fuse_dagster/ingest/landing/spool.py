@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from fuse_dagster.core.errors import InputError
 from fuse_dagster.engines.local.files.texts import PLAIN, Forms, Telling, as_type
+from fuse_dagster.ingest.landing.scratch import Kept, Scratch
 
 FILE, ROW = "\0file", "\0row"
 """Columns of the rows that are kept: which file they are of, and which row of it."""
@@ -29,7 +29,7 @@ class Spool:
     """Frames, in memory as far as they are few, then on this machine's disk.
 
     Args:
-        folder: Where they are kept.
+        scratch: Where they are kept.
         forms: How numbers and times are written in text.
         declared: Column -> type, which the rows have already.
         known: Column -> type, of loads before, which is kept where it holds all values.
@@ -37,22 +37,21 @@ class Spool:
 
     def __init__(
         self,
-        folder: str,
+        scratch: Scratch,
         *,
         forms: Forms = PLAIN,
         declared: Mapping[str, pl.DataType],
         known: Mapping[str, pl.DataType],
     ) -> None:
-        self._folder, self._forms, self._declared = Path(folder), forms, declared
+        self._scratch, self._forms, self._declared = scratch, forms, declared
         self._known = known
         self._frames: list[pl.DataFrame] = []
-        self._stored: list[Path] = []
+        self._stored: list[Kept] = []
         self._size: float = 0
         self._texts = Telling(forms)
         self._types: dict[str, pl.DataType] = {}
         self._wide: set[str] = set()
         self._names: dict[str, None] = {}
-        self._drafts = 0
 
     def refuse(self, schema: Mapping[str, pl.DataType], file: str) -> None:
         """Refuse a file whose types don't go with those before.
@@ -66,14 +65,7 @@ class Spool:
                 msg = f"`{name}` is {dtype} in `{file}` and {known} in the files before. Declare its type in `types`."
                 raise InputError(msg)
 
-    def aside(self, frame: pl.DataFrame) -> Path:
-        """Put rows on the disk, of a file of which it isn't known yet whether it is whole."""
-        self._drafts += 1
-        path = self._folder / f"draft-{self._drafts:06}.arrow"
-        frame.write_ipc(path, compression="lz4")
-        return path
-
-    def add(self, frame: pl.DataFrame, *, text: bool, stored: Path | None = None) -> None:
+    def add(self, frame: pl.DataFrame, *, text: bool, stored: Kept | None = None) -> None:
         """Keep rows of whole files, with the columns `FILE` and `ROW`.
 
         Args:
@@ -131,9 +123,8 @@ class Spool:
     def frames(self) -> Iterator[pl.DataFrame]:
         """The rows in their order, with the columns and types of `schema`, then `FILE` and `ROW`."""
         wanted = self.schema()
-        for path in self._stored:
-            for frame in _batched([pl.read_ipc(path)]):
-                yield self._cast(frame, wanted)
+        for kept in self._stored:
+            yield self._cast(self._scratch.get(kept), wanted)
         for frame in _batched(self._frames):
             yield self._cast(frame, wanted)
 
@@ -158,7 +149,7 @@ class Spool:
 
     def _store(self) -> None:
         for frame in _batched(self._frames):
-            self._stored.append(self.aside(frame))
+            self._stored.append(self._scratch.put(frame))
         self._frames, self._size = [], 0
 
 

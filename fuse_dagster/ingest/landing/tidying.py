@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.connectors.base import CanMove, Entry
 from fuse_dagster.core.errors import FuseError, first_line
-from fuse_dagster.ingest.landing.arriving import below, is_done, marker_of
+from fuse_dagster.ingest.landing.arriving import aside, below, is_aside, is_done, marker_of
 
 if TYPE_CHECKING:
     from fuse_dagster.ingest.landing.source import LandingFiles
 
 logger = logging.getLogger(__name__)
 
+_AT_ONCE = 1000
+_PART = 2**20
 
-def put_away(source: LandingFiles, finished: Sequence[Entry], broken: Sequence[Entry]) -> None:
+Known = Callable[[Sequence[tuple[Entry, str]]], set[str]]
+"""Takes files as they were listed with the SHA-256 of their bytes, and gives the paths of those that have landed."""
+
+
+def put_away(source: LandingFiles, finished: Sequence[Entry], broken: Sequence[Entry], known: Known) -> None:
     """Move or delete files, as the source says; those that are no longer what was read stay.
 
     A file goes only after its content is in the ledger: one that a crash leaves behind is known by its content, and put
@@ -26,6 +35,7 @@ def put_away(source: LandingFiles, finished: Sequence[Entry], broken: Sequence[E
         source: What becomes of them, and where to.
         finished: Files whose content is loaded.
         broken: Files that can't be.
+        known: Tells the contents that have landed.
 
     Raises:
         FuseError: The store refuses for one of them; the others are done.
@@ -33,23 +43,77 @@ def put_away(source: LandingFiles, finished: Sequence[Entry], broken: Sequence[E
     if source.after == "keep":
         return
     there = {entry.path: entry for entry in source.connector.list(source.folder)}
-    failures, moved = [], {}
-    moving = [(entry, source.done) for entry in finished]
-    moving += [(entry, source.failed) for entry in broken] if source.after == "move" else []
-    for entry, place in moving:
-        if there.get(entry.path) != entry or is_done(
-            source, entry.path
-        ):  # gone already, or written anew since it was read
-            continue
-        try:
-            moved[_put_one(source, entry, place, there)] = entry
-        except (FuseError, OSError) as error:
-            failures.append(f"`{entry.path}`: {first_line(error)}")
-    if source.after == "move":
+
+    def as_read(entries: Sequence[Entry]) -> list[Entry]:  # neither gone, nor written anew since it was read
+        return [one for one in entries if there.get(one.path) == one and not is_done(source, one.path)]
+
+    failures: list[str] = []
+    if source.after == "delete":
+        files = iter(as_read(finished))
+        while some := list(islice(files, _AT_ONCE)):
+            _delete(source, some, there, known, failures)
+    else:
+        moving = [(entry, source.done) for entry in as_read(finished)]
+        moving += [(entry, source.failed) for entry in as_read(broken)]
+        moved: dict[str, Entry] = {}
+        for entry, place in moving:
+            target = _target(source, entry, place, there)
+            if _tried(partial(_move, source, entry, target, there), entry, failures):
+                moved[target] = entry
         _bring_back(source, moved)
     if failures:
         msg = f"{len(failures):,} files are where they were, as {'; '.join(failures[:3])}. The next load tries again."
         raise FuseError(msg)
+
+
+def _tried(step: Callable[[], object], entry: Entry, failures: list[str]) -> bool:
+    try:
+        step()
+    except (FuseError, OSError) as error:
+        failures.append(f"`{entry.path}`: {first_line(error)}")
+        return False
+    return True
+
+
+def _delete(
+    source: LandingFiles, entries: Iterable[Entry], there: dict[str, Entry], known: Known, failures: list[str]
+) -> None:
+    """Delete files: where the store renames, what lies under a name that nobody else writes, and is known."""
+    connector: Any = source.connector
+    if not isinstance(connector, CanMove):
+        for entry in entries:
+            _tried(partial(_delete_plainly, source, entry, there), entry, failures)
+        return
+    held: list[tuple[Entry, str, str]] = []
+
+    def hold(entry: Entry) -> None:
+        _drop_marker(source, entry, there)
+        place = entry.path if is_aside(entry.path) else aside(entry.path)
+        if place != entry.path:
+            connector.move(entry.path, place)
+        held.append((entry, place, _digest(connector, place)))
+
+    for entry in entries:
+        _tried(partial(hold, entry), entry, failures)
+    landed = known([(entry, digest) for entry, _, digest in held])
+    for entry, place, _ in held:
+        if entry.path in landed:
+            _tried(partial(source.connector.delete, place), entry, failures)
+        else:
+            logger.warning("`%s` changed while it was to be deleted, and waits as `%s` to be loaded", entry.path, place)
+
+
+def _delete_plainly(source: LandingFiles, entry: Entry, there: dict[str, Entry]) -> None:
+    _drop_marker(source, entry, there)
+    source.connector.delete(entry.path)
+
+
+def _digest(connector: Any, path: str) -> str:
+    found = hashlib.sha256()
+    with connector.open(path) as stream:
+        while part := stream.read(_PART):
+            found.update(part)
+    return found.hexdigest()
 
 
 def _bring_back(source: LandingFiles, moved: dict[str, Entry]) -> None:
@@ -62,25 +126,14 @@ def _bring_back(source: LandingFiles, moved: dict[str, Entry]) -> None:
         found = there.get(target)
         if found is None or (found.size, found.modified) == (entry.size, entry.modified):
             continue
-        place = entry.path
-        if place in there:
-            start, dot, ending = place.rpartition("/")[2].partition(".")
-            place = f"{place.rpartition('/')[0]}/{start}~{found.modified:%Y%m%dT%H%M%S%f}{dot}{ending}".lstrip("/")
+        place = aside(entry.path)  # its own name may be taken by now
         logger.warning("`%s` changed while it was put away, and is back as `%s`", entry.path, place)
         connector.move(target, place)
 
 
-def _put_one(source: LandingFiles, entry: Entry, place: str, there: dict[str, Entry]) -> str:
-    """Put one file away, and say where it is now."""
-    connector = source.connector
+def _drop_marker(source: LandingFiles, entry: Entry, there: dict[str, Entry]) -> None:
     if "{name}" in source.marker and marker_of(source, entry.path) in there:
-        connector.delete(marker_of(source, entry.path))
-    if source.after == "delete":
-        connector.delete(entry.path)
-        return entry.path
-    target = _target(source, entry, place, there)
-    _move(connector, entry, target)
-    return target
+        source.connector.delete(marker_of(source, entry.path))
 
 
 def _target(source: LandingFiles, entry: Entry, place: str, there: dict[str, Entry]) -> str:
@@ -94,7 +147,9 @@ def _target(source: LandingFiles, entry: Entry, place: str, there: dict[str, Ent
     return f"{target.rpartition('/')[0]}/{start}~{stamp}{dot}{ending}"
 
 
-def _move(connector: Any, entry: Entry, target: str) -> None:
+def _move(source: LandingFiles, entry: Entry, target: str, there: dict[str, Entry]) -> None:
+    connector: Any = source.connector
+    _drop_marker(source, entry, there)
     if isinstance(connector, CanMove):
         connector.move(entry.path, target)
         return

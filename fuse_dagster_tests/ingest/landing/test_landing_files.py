@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from fuse_dagster import Local
 from fuse_dagster.connectors.base import Entry
-from fuse_dagster.core.errors import ConfigError, InputError
+from fuse_dagster.core.errors import ConfigError, FuseError, InputError
 from fuse_dagster.engines.local.files.delimited import Delimited
 from fuse_dagster.engines.local.files.fixed_width import FixedWidth
 from fuse_dagster.engines.local.files.texts import Forms
@@ -26,11 +26,6 @@ from fuse_dagster.ingest import Position, load
 from fuse_dagster.ingest.landing import LandingFiles, NamePattern, arrivals
 from fuse_dagster.tables import Append, Overwrite
 from fuse_dagster_tests.ingest.landing.folders import Folder, Table
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "landing")
 
 
 def test_each_content_is_loaded_once_whatever_it_is_called(folder: Folder) -> None:
@@ -91,21 +86,20 @@ def test_a_marker_says_that_a_file_is_complete_and_goes_with_it(folder: Folder) 
 class Growing(Local):
     """A folder in which a file grows while it is read."""
 
-    def open(self, path: str) -> Any:
+    def read_whole(self, path: str, most: int) -> bytes:
         with Path(self.uri(*path.split("/"))).open("ab") as file:
             file.write(b"2\n")
-        return super().open(path)
+        return super().read_whole(path, most)
 
 
 class Grown(Local):
     """A folder in which a file grows right after it was read."""
 
-    def open(self, path: str) -> Any:
-        with super().open(path) as stream:
-            data = stream.read()
+    def read_whole(self, path: str, most: int) -> bytes:
+        data = super().read_whole(path, most)
         with Path(self.uri(*path.split("/"))).open("ab") as file:
             file.write(b"2\n")
-        return io.BytesIO(data)
+        return data
 
 
 @pytest.mark.parametrize("kind", [Growing, Grown])
@@ -333,9 +327,108 @@ def test_what_is_written_while_the_old_file_is_put_away_comes_back(folder: Folde
     folder.put("a.csv", "id\n1\n")
     table = Table()
     table.load(LandingFiles(connector=Rewritten(root=str(folder.root)), settle=0, after="move"))
-    assert folder.names() == ["a.csv"]
-    table.load(folder.source(after="move"))
+    assert [name.partition("~aside-")[0] for name in folder.names()] == ["a"]
+    source = folder.source(after="move", name="{name}.csv", metadata=("path",), marker="{name}.done")
+    table.load(source)
     assert [row["id"] for row in table.rows] == [1, 20]
+    assert (table.rows[1]["name"], table.rows[1]["_file_path"]) == ("a", "a.csv")
+    assert folder.names() == ["_done/a.csv"]
+
+
+def test_a_file_that_is_written_anew_while_it_is_deleted_is_loaded_next(folder: Folder) -> None:
+    class Late(Local):
+        """A folder in which somebody writes a file anew in the last moment."""
+
+        def move(self, path: str, to: str) -> None:
+            if "20" not in Path(self.uri(path)).read_text():
+                Path(self.uri(path)).write_text("id\n20\n")
+            super().move(path, to)
+
+    folder.put("a.csv", "id\n1\n")
+    folder.put("b.csv", "id\n2\n")
+    table = Table()
+    source = LandingFiles(connector=Late(root=str(folder.root)), settle=0, after="delete", include=("a.csv",))
+    table.load(source)
+    assert [name.partition("~aside-")[0] for name in folder.names()] == ["a", "b.csv"]
+    table.load(folder.source(after="delete"))
+    assert [row["id"] for row in table.rows] == [1, 20, 2]
+    assert folder.names() == []
+
+
+def test_a_load_that_is_killed_while_it_deletes_leaves_files_that_the_next_one_knows(folder: Folder) -> None:
+    class Dying(Local):
+        def delete(self, path: str) -> None:
+            raise OSError(path)
+
+    folder.put("a.csv", "id\n1\n")
+    table = Table()
+    with pytest.raises(FuseError, match="The next load tries again"):
+        table.load(LandingFiles(connector=Dying(root=str(folder.root)), settle=0, after="delete"))
+    assert "~aside-" in folder.names()[0]
+    assert table.load(folder.source(after="delete", marker="{name}.done")).rows.is_empty()
+    assert folder.names() == []
+
+
+class Counting(Local):
+    """A folder that counts what is opened."""
+
+    def read_whole(self, path: str, most: int) -> bytes:
+        OPENED.append(path)
+        return super().read_whole(path, most)
+
+
+OPENED: list[str] = []
+
+
+def test_broken_files_that_stay_are_not_read_again_until_the_declaration_changes(folder: Folder) -> None:
+    for name in ("a.csv", "b.csv"):
+        folder.put(name, "id\n1,2\n")
+    folder.put("c.json", "{")
+    table, connector = Table(), Counting(root=str(folder.root))
+    OPENED.clear()
+    taken = table.load(LandingFiles(connector=connector, settle=0))
+    assert taken.rejected["_file_path"].to_list() == ["a.csv", "b.csv", "c.json"]
+    assert OPENED == ["a.csv", "b.csv", "c.json"]
+    again = table.load(LandingFiles(connector=connector, settle=0))
+    assert OPENED == ["a.csv", "b.csv", "c.json"]
+    assert len(again.reading.notes) == 3
+    changed = LandingFiles(connector=connector, settle=0, layout=Delimited(bad_rows="reject"), include=("*.csv",))
+    assert table.load(changed).rejected.height == 1
+    assert OPENED[3:] == ["a.csv", "b.csv"]
+    (folder.root / "a.csv").touch()
+    assert table.load(LandingFiles(connector=connector, settle=0)).rejected.is_empty()
+    assert OPENED[5:] == ["a.csv"]
+
+
+def test_what_is_kept_on_the_disk_has_no_name_that_a_kill_could_leave(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    folder.put("a.csv", b"id,n\n" + (b"1," + b"x" * 1000 + b"\n") * 9_000)
+    with folder.source().read(None) as reading:
+        assert sum(batch.num_rows for batch in reading.batches()) == 9_000
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_files_are_not_put_away_where_the_store_can_not_rename_unless_names_are_unique(folder: Folder) -> None:
+    class Fixed:
+        """A store without renaming, as object stores are."""
+
+        place = "fixed"
+
+        def __init__(self) -> None:
+            self._local = Local(root=str(folder.root))
+            self.list, self.open, self.exists = self._local.list, self._local.open, self._local.exists
+            self.write, self.delete = self._local.write, self._local.delete
+
+    for after in ("move", "delete"):
+        with pytest.raises(ConfigError, match="can't rename files"):
+            LandingFiles(connector=Fixed(), after=after)  # type: ignore[arg-type]
+    folder.put("a.csv", "id\n1\n")
+    table = Table()
+    assert table.load(LandingFiles(connector=Fixed(), settle=0, after="move", unique_names=True)).rows.height == 1
+    assert folder.names() == ["_done/a.csv"]
 
 
 @pytest.mark.parametrize(

@@ -71,12 +71,19 @@ def read_json(stream: BinaryIO, file: str, *, lines: bool) -> Iterator[Part]:
         yield Part.numbered(pl.DataFrame(), 0)
 
 
-def objects(text: str, file: str) -> list[dict[str, Any]]:
+def objects(text: str, file: str, *, lines: bool = False) -> list[dict[str, Any]]:
     """The objects in JSON text: of an array, of one a line, or one alone.
+
+    Args:
+        text: The text.
+        file: What it is called, for messages.
+        lines: Whether it has to be one a line.
 
     Raises:
         InputError: The text is empty, cut off or no JSON, or holds something else.
     """
+    if lines:
+        return _one_a_line(text, file)
     try:
         found, end = _DECODER.raw_decode(text, _start(text, 0))
     except (ValueError, RecursionError) as error:
