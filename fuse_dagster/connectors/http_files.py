@@ -69,7 +69,7 @@ class HTTPFiles(HTTPConnection):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Yield every file below the folder `prefix`, sorted by path; nothing where there is none.
 
-        Sizes and times are asked for one by one; a server that says no time says 1970.
+        Sizes and times are asked for one by one; a server that says no time says 1970. A strong ETag is the version.
 
         Raises:
             ConfigError: There is neither `files` nor `index`.
@@ -127,7 +127,8 @@ class HTTPFiles(HTTPConnection):
             modified = parsedate_to_datetime(said).astimezone(UTC) if said else _NEVER
         except ValueError:
             modified = _NEVER
-        return Entry(path=path, size=int(size), modified=modified)
+        tag = answer.headers.get("etag", "").strip()  # a weak one may stay where bytes change (RFC 9110, 8.8.1)
+        return Entry(path=path, size=int(size), modified=modified, version=tag if tag.startswith('"') else "")
 
     def _found(self, start: str) -> Sequence[str]:
         """Names of all files below a folder, by its pages."""

@@ -186,6 +186,20 @@ class SFTP(Connector):
 
         self._asked(send, key, tries=_TRIES if rewinds else 1)
 
+    def move(self, path: str, to: str) -> None:
+        """Give a file, or a link itself, another name, in place of a file that has it; folders are made.
+
+        It is asked for once: where the line breaks in that moment, either name may be the file's.
+
+        Raises:
+            FileNotFoundError: There is no file at `path`.
+            StoreError: The server refuses, can't replace a file in one step, or one of the two is a folder.
+            StoreUnavailableError: It can't be reached.
+        """
+        key, target = "/".join(file_parts(path)), "/".join(file_parts(to))
+        self._asked(lambda tree: tree.prepare_move(key, target), key)
+        self._asked(lambda tree: tree.replace(tree.below(key), target), key, tries=1)
+
     def delete(self, path: str) -> None:
         """Delete a file, or a link itself; nothing happens where there is none. Folders stay.
 

@@ -17,7 +17,9 @@ from fuse_dagster.core.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from fuse_dagster.ingest.landing import LandingFiles
 from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, content
+from fuse_dagster_tests.ingest.landing.folders import Table
 from fuse_dagster_tests.servers.faults import Fault
 from fuse_dagster_tests.servers.web import WebServer, web_server
 
@@ -64,6 +66,27 @@ class TestHTTPFiles(ConnectorContract, ListContract, ReadContract):
 
 def test_it_answers_with_what_the_server_calls_itself(connector: HTTPFiles) -> None:
     assert connector.answer().startswith("BaseHTTP")
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_files_land_once_and_are_known_by_a_strong_etag_without_reading_them(
+    tags: bool, connector: HTTPFiles, server: WebServer, put: Callable[[str, bytes], None]
+) -> None:
+    server.tags = tags
+    put("in/a.csv", b"id\n1\n")
+    put("in/b.csv", b"id\n1,2\n")
+    table, source = Table(), LandingFiles(connector=connector, folder="in", settle=0)
+    taken = table.load(source)
+    assert taken.rows.to_dicts() == [{"id": 1}]
+    assert taken.rejected["_file_path"].to_list() == ["in/b.csv"]
+    server.seen.clear()
+    again = table.load(source)
+    assert (again.rows.height, again.rejected.height) == (0, 0)
+    assert any(method == "GET" and path.endswith(".csv") for method, path, _ in server.seen) is not tags
+    put("in/a.csv", b"id\n22\n")
+    assert table.load(source).rows.to_dicts() == [{"id": 22}]
+    server.headers = {"ETag": 'W/"1"'}
+    assert {entry.version for entry in connector.list("in")} == {""}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ import pytest
 from fuse_dagster import SFTP
 from fuse_dagster.connectors.ssh import keeping
 from fuse_dagster.core.errors import ConfigError, CredentialsError, StoreError, StoreUnavailableError
+from fuse_dagster.ingest.landing import LandingFiles
 from fuse_dagster.testing.connectors import ConnectorContract, ListContract, ReadContract, WriteContract, content
+from fuse_dagster_tests.ingest.landing.folders import Table
 from fuse_dagster_tests.servers.ssh import SSHServer, missing, openssh_server, small_server
 from fuse_dagster_tests.servers.wire import Wire, wire_before
 
@@ -93,6 +95,47 @@ class TestSFTP(ConnectorContract, ListContract, ReadContract, WriteContract):
 
 def test_it_answers_with_what_the_server_calls_itself(connector: SFTP) -> None:
     assert connector.answer().startswith("OpenSSH_")
+
+
+def test_a_file_is_moved_in_one_step_over_another_and_never_out_of_the_root(
+    connector: SFTP, folder: Path, tmp_path: Path
+) -> None:
+    connector.write("a", b"new")
+    connector.write("in/b", b"old")
+    connector.move("a", "in/b")
+    connector.move("in/b", "other/folder/c d;`ls`'\"")
+    assert {entry.path: entry.size for entry in connector.list()} == {"other/folder/c d;`ls`'\"": 3}
+    with pytest.raises(FileNotFoundError):
+        connector.move("a", "b")
+    (tmp_path / "outside").mkdir()
+    (folder / "leads").symlink_to(tmp_path / "outside")
+    connector.write("a", b"1")
+    for path, to, says in (
+        ("other", "x", "is a folder"),
+        ("a", "other", "is a folder"),
+        ("a", "leads/x", "out of the"),
+    ):
+        with pytest.raises(StoreError, match=says):
+            connector.move(path, to)
+    with pytest.raises(ConfigError):
+        connector.move("a", "../x")
+    assert content(connector, "a") == b"1"
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+@pytest.mark.parametrize("after", ["move", "delete"])
+def test_files_land_from_a_server_once_and_are_put_away(connector: SFTP, folder: Path, after: Any) -> None:
+    (folder / "in").mkdir()
+    (folder / "in/a.json").write_text('{"id": 1}')
+    (folder / "in/b.json").write_text('{"id": ')
+    table, source = Table(), LandingFiles(connector=connector, folder="in", settle=0, after=after)
+    taken = table.load(source)
+    assert taken.rows.to_dicts() == [{"id": 1}]
+    assert taken.rejected["_file_path"].to_list() == ["in/b.json"]
+    (folder / "in/again.json").write_text('{"id": 1}')
+    assert table.load(source).rows.is_empty()
+    left = ["in/_done/a.json", "in/_done/again.json", "in/_failed/b.json"] if after == "move" else ["in/b.json"]
+    assert [entry.path for entry in connector.list()] == left
 
 
 def test_a_root_that_is_not_there_is_an_error_and_no_empty_listing(other: Callable[..., SFTP], folder: Path) -> None:

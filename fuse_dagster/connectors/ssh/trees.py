@@ -235,10 +235,7 @@ class Tree:
         """
         import asyncssh
 
-        await self._make_folders(posixpath.dirname(path))
-        with contextlib.suppress(asyncssh.SFTPNoSuchFile):
-            if (await self.within(self.client.lstat(self.below(path)))).type == _FOLDER:
-                raise StoreError(f"`{self.place}/{path}` is a folder: no file can take its place. Choose another name.")
+        await self._make_room(path)
         temporary = self.below(posixpath.join(posixpath.dirname(path), f"{_BEGIN}{uuid.uuid4().hex}{_END}"))
         try:
             sent = await self._send(temporary, data)
@@ -248,7 +245,7 @@ class Tree:
                     f"Of `{self.place}/{path}` {arrived} bytes arrived, and {sent} were sent. Nothing was replaced. "
                     "Look at the disk of the server, and send it again."
                 )
-            await self._replace(temporary, path)
+            await self.replace(temporary, path)
         except Exception:
             with contextlib.suppress(asyncssh.Error, OSError):
                 await self.within(self.client.remove(temporary))
@@ -280,7 +277,33 @@ class Tree:
         await self.within(file.close())
         return sent
 
-    async def _replace(self, temporary: str, path: str) -> None:
+    async def prepare_move(self, path: str, to: str) -> None:
+        """See that there is a file to be renamed, and a folder for its new name.
+
+        Raises:
+            FileNotFoundError: There is none.
+            StoreError: One of the two is a folder, or leads out of the root.
+        """
+        await self.inside(posixpath.dirname(path))
+        if (await self.within(self.client.lstat(self.below(path)))).type == _FOLDER:
+            raise StoreError(f"`{self.place}/{path}` is a folder. Only files are moved.")
+        await self._make_room(to)
+
+    async def _make_room(self, path: str) -> None:
+        """Make the folder of a file that is to be."""
+        import asyncssh
+
+        await self._make_folders(posixpath.dirname(path))
+        with contextlib.suppress(asyncssh.SFTPNoSuchFile):
+            if (await self.within(self.client.lstat(self.below(path)))).type == _FOLDER:
+                raise StoreError(f"`{self.place}/{path}` is a folder: no file can take its place. Choose another name.")
+
+    async def replace(self, temporary: str, path: str) -> None:
+        """Give a file of the server, by the name that it knows, the name of another, in one step.
+
+        Raises:
+            StoreError: The other is there, and the server can't do so in one step.
+        """
         import asyncssh
 
         try:
