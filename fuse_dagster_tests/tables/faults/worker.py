@@ -24,7 +24,7 @@ Task = Callable[..., Iterator[int]]
 """A function of a module that does one step after the other, and gives the number of each that is done."""
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload([__name__])
+_forks.set_forkserver_preload([__name__, "fuse_dagster.connectors.local", "fuse_dagster.ingest.landing"])
 
 
 class Worker:
