@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fuse_dagster.ingest.landing.source import LandingFiles
 
 _STAMPED = re.compile(r"~\d{8}T\d{12}(?=\.|$)")
-_ASIDE = re.compile(r"~aside-[0-9a-f]{32}(?=[./]|$)")
+_ASIDE = re.compile(r"~aside-([0-9a-f]{16})[0-9a-f]{16}(?=\.|$)")
 UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload", ".download", ".swp", "~")
 """What names of files end in while programs write them."""
 
@@ -71,28 +71,56 @@ def sorted_out(source: LandingFiles, entries: list[Entry], now: datetime, *, aga
     """
     names = {entry.path for entry in entries} if source.marker else set()
     settled = now - timedelta(seconds=source.settle)
-    ready, waiting = [], []
+    ready, waiting, have_moved = [], [], False
     for entry, is_known_whole in _meant(source, entries, again=again):
         start = entry.path.rfind("/") + 1
-        if is_known_whole:
+        if not entry.path.isascii() and not _is_text(entry.path):
+            shown = entry.path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            waiting.append(Arrival(replace(entry, path=shown), "its name is no UTF-8; rename it"))
+        elif is_known_whole and is_done(source, entry.path):
+            have_moved = True
             ready.append(entry)
         elif entry.path.startswith(".", start) or entry.path.lower().endswith(source.unfinished):
             waiting.append(Arrival(entry, "its name says that it is still being written"))
-        elif source.marker and marker_of(source, entry.path) not in names:
+        elif source.marker and not is_known_whole and marker_of(source, entry.path) not in names:
             waiting.append(Arrival(entry, f"`{marker_of(source, entry.path)}` is not there yet"))
         elif entry.modified > settled:
             waiting.append(Arrival(entry, f"it changed less than {source.settle:g} seconds ago and may still grow"))
         else:
+            have_moved |= is_known_whole
             ready.append(entry)
-    by_time = source.order == "modified"
-    ready.sort(key=(lambda entry: (entry.modified, entry.path)) if by_time else attrgetter("path"))
+    ready.sort(key=(lambda entry: _turn(source, entry)) if have_moved else attrgetter("path"))
+    if have_moved and source.same_name == "replace":
+        ready = _last_done(source, ready)
+    if source.order == "modified":
+        ready.sort(key=attrgetter("modified"))  # those of one time stay by name
     return Arrivals(tuple(ready), tuple(waiting))
+
+
+def _turn(source: LandingFiles, entry: Entry) -> tuple[str, int, datetime]:
+    """Older content of a name comes before what has the name now."""
+    is_plain = not is_aside(entry.path)
+    return landed_path(source, entry.path), 0 if is_done(source, entry.path) else 1 + is_plain, entry.modified
+
+
+def _last_done(source: LandingFiles, ready: list[Entry]) -> list[Entry]:
+    """Where the rows of a name replace those before: of what was loaded and moved, the last of each name."""
+    last = {landed_path(source, entry.path): entry for entry in ready if is_done(source, entry.path)}
+    return [one for one in ready if not is_done(source, one.path) or last[landed_path(source, one.path)] is one]
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # bytes of a local name that are no UTF-8
+        return False
+    return True
 
 
 def marker_of(source: LandingFiles, path: str) -> str:
     """The file whose presence says that another is complete."""
     folder, slash, name = path.rpartition("/")
-    return f"{folder}{slash}{source.marker.format(name=name)}"
+    return f"{folder}{slash}{source.marker.replace('{name}', name)}"
 
 
 def below(source: LandingFiles, path: str) -> str:
@@ -110,20 +138,35 @@ def landed_path(source: LandingFiles, path: str) -> str:
 
 def is_done(source: LandingFiles, path: str) -> bool:
     """Whether a file was loaded and moved."""
-    folder = source.folder.strip("/")
-    return path.startswith("/".join(filter(None, [folder, source.done.strip("/")])) + "/")
+    return path.startswith(done_start(source))
 
 
-def aside(path: str) -> str:
-    """A name that nobody else writes, and that says which file it is: `a~aside-9f...csv` of `a.csv`."""
+def done_start(source: LandingFiles) -> str:
+    """What the names of files begin with that were loaded and moved."""
+    return "/".join(filter(None, [source.folder.strip("/"), source.done.strip("/")])) + "/"
+
+
+def aside(path: str, tag: str) -> str:
+    """A name that nobody else writes, and that says which file it is: `a~aside-9f...csv` of `a.csv`.
+
+    Args:
+        path: The file.
+        tag: 16 hexadecimal digits that say which version of it was loaded.
+    """
     folder, slash, name = path.rpartition("/")
     start, dot, ending = name.partition(".")
-    return f"{folder}{slash}{start}~aside-{uuid.uuid4().hex}{dot}{ending}"
+    return f"{folder}{slash}{start}~aside-{tag}{uuid.uuid4().hex[:16]}{dot}{ending}"
+
+
+def aside_tag(path: str) -> str:
+    """Which version a load has put aside under this name; "" where none has given it the name."""
+    found = _ASIDE.search(path, path.rfind("/") + 1) if "~aside-" in path else None
+    return found[1] if found else ""
 
 
 def is_aside(path: str) -> bool:
-    """Whether a load gave a file this name, which it did not come to delete, or to load."""
-    return _ASIDE.search(path) is not None
+    """Whether a load gave a file this name, which it did not come to put away, or to load."""
+    return bool(aside_tag(path))
 
 
 def _meant(source: LandingFiles, entries: list[Entry], *, again: bool) -> Iterator[tuple[Entry, bool]]:
@@ -144,7 +187,7 @@ def _meant(source: LandingFiles, entries: list[Entry], *, again: bool) -> Iterat
             if skip_done:
                 continue
             path, was_moved = _STAMPED.sub("", path.removeprefix(done)), True
-        if "~aside-" in path and is_aside(path):
+        if is_aside(path):
             path, was_moved = _ASIDE.sub("", path), True
         if marker is not None and marker.fullmatch(path):
             continue

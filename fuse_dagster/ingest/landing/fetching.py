@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from fuse_dagster.connectors.base import CanReadWhole, Entry
+from fuse_dagster.connectors.lake import REFUSED
+from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.ingest.landing.arriving import Landing
 from fuse_dagster.ingest.landing.scratch import View, nameless
 
@@ -28,13 +30,15 @@ class Fetched:
 
     Attributes:
         entry: What the listing said of it.
-        digest: SHA-256 of its bytes, as hexadecimal text; "" where it has gone, or changed while it was read.
+        digest: SHA-256 of its bytes, as hexadecimal text; "" where it has gone, changed meanwhile, or is refused.
         data: Its bytes, or a copy on this machine's disk, which has no name.
+        is_refused: Whether the connector opens no file of this name.
     """
 
     entry: Entry
     digest: str
     data: bytes | BinaryIO
+    is_refused: bool = False
 
     def open(self) -> BinaryIO:
         """Open what was read."""
@@ -118,13 +122,17 @@ def _fetched(connector: Landing, entry: Entry, whole: CanReadWhole | None) -> Fe
                 data += stream.read(1) if len(data) == size else b""
     except FileNotFoundError:
         return Fetched(entry, "", b"")
+    except ConfigError:
+        if entry.path.isprintable() and set(REFUSED).isdisjoint(entry.path.replace("/", "")):
+            raise  # it is not for the name
+        return Fetched(entry, "", b"", is_refused=True)
     return Fetched(entry, hashlib.sha256(data).hexdigest() if len(data) == size else "", data)
 
 
 def _copied(stream: BinaryIO, entry: Entry) -> Fetched:
     found, size, copy = hashlib.sha256(), 0, nameless()
     try:
-        while part := stream.read(_PART):
+        while size <= entry.size and (part := stream.read(_PART)):  # what grows faster than it is read has an end
             copy.write(part)
             found.update(part)
             size += len(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from fuse_dagster.core.errors import ConfigError, InputError, first_line
 from fuse_dagster.engines.local.files.parts import BadRow
 from fuse_dagster.engines.local.files.types import type_of, type_text, types_of
 from fuse_dagster.ingest.landing.arriving import Arrivals, below, landed_path
+from fuse_dagster.ingest.landing.collecting import no_search_for_cycles
 from fuse_dagster.ingest.landing.fetching import Fetched, fetch
 from fuse_dagster.ingest.landing.parsing import Parser
 from fuse_dagster.ingest.landing.remembering import Memory
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CHUNK = 4096
+_HELD = 64 * 2**20
 _YOUNG = timedelta(minutes=1)
 _REJECTED: dict[str, Any] = {
     "_file_path": pl.String,
@@ -102,14 +105,17 @@ class LandingReading:
         Raises:
             FuseError: The store refuses; what is left is done by the next load.
         """
-        put_away(self._source, self._finished, self._broken, self._known)
+        put_away(self._source, self._finished, self._broken, self._memory.tag, self._known)
 
     def _known(self, files: Sequence[tuple[Entry, str]]) -> set[str]:
-        """The paths of those files whose bytes were brought by this load, or by one before."""
-        said = {entry.path: self._memory.ids(entry, digest)[0] for entry, digest in files}
-        others = {content for content in said.values() if content not in self._memory}
-        before = self._ledger.seen(others) if self._ledger is not None and others else set()
-        return {path for path, content in said.items() if content in before or content in self._memory}
+        """The paths of those files whose bytes were dealt with by this load, or by one before."""
+        said = {entry.path: self._memory.ids(entry, digest) for entry, digest in files}
+        asked = {one for content, _, broken in said.values() for one in (content, broken)}
+        before = self._ledger.seen(asked) if self._ledger is not None and asked else set()
+        known = before | {one for one in asked if one in self._memory}
+        if self._source.after == "move":
+            return {path for path, (content, _, broken) in said.items() if content in known or broken in known}
+        return {path for path, (content, _, _) in said.items() if content in known}
 
     @property
     def loaded(self) -> list[Entry]:
@@ -122,13 +128,16 @@ class LandingReading:
 
     def _read_all(self) -> None:
         fresh = self._unstamped(self._found.ready)
+        self._unstamped([one.entry for one in self._found.waiting])  # a kill may have left a file without its marker
         at = 0
         while at < len(fresh):
             some = self._next(fresh, at)
             if not some:
                 self.notes.append(f"{len(fresh) - at:,} files are left for the next load.")
                 break
-            self._read_some(some)
+            are_small = sum(entry.size for entry in some) < _HELD
+            with no_search_for_cycles() if are_small else nullcontext():
+                self._read_some(some)
             at += len(some)
         lost = {self._files[number].path for number in self._lost}
         self._finished = [entry for entry in self._finished if entry.path not in lost]
@@ -180,7 +189,7 @@ class LandingReading:
         for one in fetch(source.connector, entries, parallel=source.parallel):
             fetched.append(one)
             held += one.entry.size
-            if held > 64 * 2**20:
+            if held > _HELD:
                 self._take(fetched)
                 fetched, held = [], 0
         self._take(fetched)
@@ -191,7 +200,11 @@ class LandingReading:
         asked = {said for group in ids for said in group} if self._ledger is not None else None
         seen = self._ledger.seen(asked) if self._ledger is not None and asked else set()
         for one, said in zip(fetched, ids, strict=True):
-            if not one.digest or one.entry.path in grown:
+            if one.is_refused:
+                shown = one.entry.path.encode("unicode_escape").decode()
+                self.notes.append(f"`{shown}` is left alone, as the connector opens no file of this name. Rename it.")
+                logger.warning(self.notes[-1])
+            elif not one.digest or one.entry.path in grown:
                 self.notes.append(f"`{one.entry.path}` is left for later: it changed while it was read, or has gone.")
             else:
                 self._judge(one, *said, seen=seen)
@@ -217,6 +230,9 @@ class LandingReading:
         if broken in seen or broken in memory:
             self._note_broken(entry)
             memory.add(memory.broken_stamp(memory.stamp(entry)), entry)
+            return
+        if self._source.same_name == "replace" and name in self._names:
+            self.notes.append(f"`{entry.path}` is left for the next load: this one has other content of its name.")
             return
         number = len(self._files)
         try:

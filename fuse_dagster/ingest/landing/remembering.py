@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fuse_dagster.connectors.base import Entry
+from fuse_dagster.ingest.landing.arriving import aside_tag, done_start, landed_path
 
 if TYPE_CHECKING:
     from fuse_dagster.ingest.landing.source import LandingFiles
@@ -25,6 +26,7 @@ class Memory:
 
     def __init__(self, source: LandingFiles) -> None:
         self._told: dict[str, Entry] = {}
+        self._source, self._done = source, done_start(source)
         self._fingerprint = source.fingerprint
         self._replaces = source.same_name == "replace"
 
@@ -37,12 +39,19 @@ class Memory:
         return self._told
 
     def ids(self, entry: Entry, digest: str) -> tuple[str, str, str]:
-        """What a file is known by: its content, its name, and that it is broken."""
-        content = f"content:{digest}"
+        """What a file is known by: its content, the name that it came by, and that it is broken."""
+        content, path = f"content:{digest}", entry.path
+        name = _hash(landed_path(self._source, path) if self._has_moved(path) else path)
         if self._replaces:  # content that comes back has to replace what came between
-            content += f":{_hash(entry.path)}:{entry.version or entry.modified.isoformat()}"
-        name = _hash(entry.path)
+            content += f":{name}:{self.tag(entry)}"
         return content, f"name:{name}", f"broken:{digest}:{name}:{self._fingerprint}"
+
+    def _has_moved(self, path: str) -> bool:
+        return "~aside-" in path or path.startswith(self._done)
+
+    def tag(self, entry: Entry) -> str:
+        """Which version of its name a file is, also where a load has put it aside: 16 hexadecimal digits."""
+        return aside_tag(entry.path) or _hash(entry.version or entry.modified.isoformat())[:16]
 
     def stamp(self, entry: Entry) -> str:
         """What a file is known by from the listing alone; "" where that says no version."""
@@ -62,7 +71,9 @@ class Memory:
         told = self._told
         told.setdefault(content, entry)
         told.setdefault(name, entry)
-        if entry.version:  # the name's id holds the hash of the path
+        if self._has_moved(entry.path):
+            self.add(self.stamp(entry), entry)
+        elif entry.version:  # the name's id holds the hash of the path
             told.setdefault(f"stamp:{name[5:]}:{entry.size}:{entry.version}", entry)
 
     def drop(self, said: str, entry: Entry) -> None:

@@ -20,6 +20,7 @@ from fuse_dagster.engines.local.files.packing import Bound
 from fuse_dagster.engines.local.files.texts import PLAIN, Forms
 from fuse_dagster.engines.local.files.types import type_text, types_of
 from fuse_dagster.ingest.landing.arriving import UNFINISHED, sorted_out
+from fuse_dagster.ingest.landing.collecting import no_search_for_cycles
 from fuse_dagster.ingest.landing.naming import NamePattern, glob_regex
 from fuse_dagster.ingest.landing.reading import LandingReading
 from fuse_dagster.ingest.landing.scratch import Scratch
@@ -155,14 +156,14 @@ class LandingFiles:
         if since is not None and "modified" not in since.value:
             msg = f"`{since.said}` is no position of `{self.identity}`. Load it once by `full_refresh=True`."
             raise InputError(msg)
-        listed = list(self.connector.list(self.folder))
         if ledger is None and self.after == "delete":
             msg = (
                 f"`{self.identity}` deletes files once they are loaded: to read it from its start would lose their "
                 'rows. Nothing was read. Take `after="move"`, which keeps them.'
             )
             raise ConfigError(msg)
-        found = sorted_out(self, listed, self.clock(), again=ledger is None)
+        with no_search_for_cycles():
+            found = sorted_out(self, list(self.connector.list(self.folder)), self.clock(), again=ledger is None)
         with closing(Scratch()) as scratch:
             yield LandingReading(self, found, since, ledger, scratch)
 

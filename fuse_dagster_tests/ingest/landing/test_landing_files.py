@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from hypothesis import strategies as st
 
 from fuse_dagster import Local
 from fuse_dagster.connectors.base import Entry
-from fuse_dagster.core.errors import ConfigError, FuseError, InputError
+from fuse_dagster.core.errors import ConfigError, InputError
 from fuse_dagster.engines.local.files.delimited import Delimited
 from fuse_dagster.engines.local.files.fixed_width import FixedWidth
 from fuse_dagster.engines.local.files.texts import Forms
 from fuse_dagster.ingest import Position, load
 from fuse_dagster.ingest.landing import LandingFiles, NamePattern, arrivals
+from fuse_dagster.ingest.landing.parsing import Parser
 from fuse_dagster.tables import Append, Overwrite
 from fuse_dagster_tests.ingest.landing.folders import Folder, Table
 
@@ -313,62 +315,6 @@ def test_a_full_refresh_reads_what_was_moved_and_refuses_what_was_deleted(folder
         load(folder.source(after="delete"), tmp_path / "table", Append(), full_refresh=True)
 
 
-class Rewritten(Local):
-    """A folder in which somebody writes a file anew in the moment in which it is put away."""
-
-    def move(self, path: str, to: str) -> None:
-        if not to.startswith("_done/"):
-            return super().move(path, to)
-        Path(self.uri(path)).write_text("id\n20\n")
-        return super().move(path, to)
-
-
-def test_what_is_written_while_the_old_file_is_put_away_comes_back(folder: Folder) -> None:
-    folder.put("a.csv", "id\n1\n")
-    table = Table()
-    table.load(LandingFiles(connector=Rewritten(root=str(folder.root)), settle=0, after="move"))
-    assert [name.partition("~aside-")[0] for name in folder.names()] == ["a"]
-    source = folder.source(after="move", name="{name}.csv", metadata=("path",), marker="{name}.done")
-    table.load(source)
-    assert [row["id"] for row in table.rows] == [1, 20]
-    assert (table.rows[1]["name"], table.rows[1]["_file_path"]) == ("a", "a.csv")
-    assert folder.names() == ["_done/a.csv"]
-
-
-def test_a_file_that_is_written_anew_while_it_is_deleted_is_loaded_next(folder: Folder) -> None:
-    class Late(Local):
-        """A folder in which somebody writes a file anew in the last moment."""
-
-        def move(self, path: str, to: str) -> None:
-            if "20" not in Path(self.uri(path)).read_text():
-                Path(self.uri(path)).write_text("id\n20\n")
-            super().move(path, to)
-
-    folder.put("a.csv", "id\n1\n")
-    folder.put("b.csv", "id\n2\n")
-    table = Table()
-    source = LandingFiles(connector=Late(root=str(folder.root)), settle=0, after="delete", include=("a.csv",))
-    table.load(source)
-    assert [name.partition("~aside-")[0] for name in folder.names()] == ["a", "b.csv"]
-    table.load(folder.source(after="delete"))
-    assert [row["id"] for row in table.rows] == [1, 20, 2]
-    assert folder.names() == []
-
-
-def test_a_load_that_is_killed_while_it_deletes_leaves_files_that_the_next_one_knows(folder: Folder) -> None:
-    class Dying(Local):
-        def delete(self, path: str) -> None:
-            raise OSError(path)
-
-    folder.put("a.csv", "id\n1\n")
-    table = Table()
-    with pytest.raises(FuseError, match="The next load tries again"):
-        table.load(LandingFiles(connector=Dying(root=str(folder.root)), settle=0, after="delete"))
-    assert "~aside-" in folder.names()[0]
-    assert table.load(folder.source(after="delete", marker="{name}.done")).rows.is_empty()
-    assert folder.names() == []
-
-
 class Counting(Local):
     """A folder that counts what is opened."""
 
@@ -400,6 +346,30 @@ def test_broken_files_that_stay_are_not_read_again_until_the_declaration_changes
     assert OPENED[5:] == ["a.csv"]
 
 
+def test_broken_files_of_a_store_without_versions_are_known_by_content_and_not_parsed_again(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Plain(Local):
+        """A folder that tells no versions."""
+
+        def list(self, prefix: str = "") -> Any:
+            return (replace(one, version="") for one in super().list(prefix))
+
+    folder.put("a.csv", "id\n1,2\n")
+    folder.put("b.json", "{")
+    table, source = Table(), LandingFiles(connector=Plain(root=str(folder.root)), settle=0)
+    assert table.load(source).rejected.height == 2
+    parsed: list[str] = []
+    monkeypatch.setattr(Parser, "parse", lambda _, one, __: parsed.append(one.entry.path) or [])
+    again = table.load(source)
+    assert parsed == []
+    assert again.rejected.is_empty()
+    assert [note.partition(" is broken")[0] for note in again.reading.notes] == ["`a.csv`", "`b.json`"]
+    folder.put("a.csv", "id\n1,3\n")
+    table.load(source)
+    assert parsed == ["a.csv"]
+
+
 def test_what_is_kept_on_the_disk_has_no_name_that_a_kill_could_leave(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -409,26 +379,6 @@ def test_what_is_kept_on_the_disk_has_no_name_that_a_kill_could_leave(
     with folder.source().read(None) as reading:
         assert sum(batch.num_rows for batch in reading.batches()) == 9_000
         assert list((tmp_path / "tmp").iterdir()) == []
-
-
-def test_files_are_not_put_away_where_the_store_can_not_rename_unless_names_are_unique(folder: Folder) -> None:
-    class Fixed:
-        """A store without renaming, as object stores are."""
-
-        place = "fixed"
-
-        def __init__(self) -> None:
-            self._local = Local(root=str(folder.root))
-            self.list, self.open, self.exists = self._local.list, self._local.open, self._local.exists
-            self.write, self.delete = self._local.write, self._local.delete
-
-    for after in ("move", "delete"):
-        with pytest.raises(ConfigError, match="can't rename files"):
-            LandingFiles(connector=Fixed(), after=after)  # type: ignore[arg-type]
-    folder.put("a.csv", "id\n1\n")
-    table = Table()
-    assert table.load(LandingFiles(connector=Fixed(), settle=0, after="move", unique_names=True)).rows.height == 1
-    assert folder.names() == ["_done/a.csv"]
 
 
 @pytest.mark.parametrize(
