@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.rest import REST
     from fuse_dagster.connectors.s3 import S3
     from fuse_dagster.connectors.sftp import SFTP
+    from fuse_dagster.connectors.snowflake import Snowflake
     from fuse_dagster.connectors.sparql import SPARQL
     from fuse_dagster.connectors.sqlite import SQLite
     from fuse_dagster.connectors.volumes import Volume
@@ -81,6 +82,7 @@ _WHERE = {
     "S3": "connectors.s3",
     "SQLServer": "connectors.mssql",
     "SQLite": "connectors.sqlite",
+    "Snowflake": "connectors.snowflake",
     "SparkResource": "orchestration.spark",
     "Volume": "connectors.volumes",
     "delta_table": "orchestration.assets",
@@ -129,6 +131,7 @@ __all__ = [
     "Rule",
     "SQLServer",
     "SQLite",
+    "Snowflake",
     "SparkResource",
     "Volume",
     "delta_table",

@@ -27,6 +27,7 @@ BUILTIN = {
     "postgres": "fuse_dagster.connectors.postgres:PostgreSQL",
     "s3": "fuse_dagster.connectors.s3:S3",
     "sftp": "fuse_dagster.connectors.sftp:SFTP",
+    "snowflake": "fuse_dagster.connectors.snowflake:Snowflake",
     "sparql": "fuse_dagster.connectors.sparql:SPARQL",
     "sqlite": "fuse_dagster.connectors.sqlite:SQLite",
     "volumes": "fuse_dagster.connectors.volumes:Volume",

@@ -108,6 +108,14 @@ class Link:
     def look(self, batch: pa.RecordBatch, fits: Sequence[Fit]) -> None:
         """Refuse what the system would change without a word."""
 
+    def drop(self, table: str) -> None:
+        """Drop a temporary table.
+
+        Args:
+            table: Its name, quoted.
+        """
+        self.run(f"DROP TABLE {table}")
+
     def commit(self) -> None:
         """Commit; the next statement begins another transaction."""
         self.connection.commit()
@@ -255,7 +263,6 @@ _LINKS: dict[str, type[Link]] = {
     "sqlite3": SqliteLink,
     "pymysql": MySqlLink,
     "pyodbc": OdbcLink,
-    "snowflake": Link,
 }
 
 
@@ -270,8 +277,14 @@ def link_of(connection: Any, dialect: Dialect) -> Link:
         ConfigError: The driver is none that rows are written by.
     """
     driver = type(connection).__module__.partition(".")[0]
+    if driver == "snowflake":
+        from fuse_dagster.connectors.databases.snowflake_link import SnowflakeLink
+
+        return SnowflakeLink(connection, dialect)
     if driver not in _LINKS:
-        raise ConfigError(f"Rows can't be written by the driver `{driver}` yet. Valid: {listing(sorted(_LINKS))}.")
+        raise ConfigError(
+            f"Rows can't be written by the driver `{driver}` yet. Valid: {listing(sorted([*_LINKS, 'snowflake']))}."
+        )
     return _LINKS[driver](connection, dialect)
 
 

@@ -21,6 +21,7 @@ def make_memory(link: Link, table: Sequence[str], *, there: bool) -> None:
         there: Whether the memory is there already.
     """
     if there:
+        _hold_place(link, table)
         return
     # Two batches whose names differ in upper and lower case only are two.
     text = "nvarchar" if link.dialect.name == "tsql" else "varchar"
@@ -32,6 +33,7 @@ def make_memory(link: Link, table: Sequence[str], *, there: bool) -> None:
     )
     guard = "" if link.dialect.name == "tsql" else "IF NOT EXISTS "
     link.run(f"CREATE TABLE {guard}{memory(link, table)} ({columns}){collation}")
+    _hold_place(link, table)
 
 
 def remember(link: Link, table: Sequence[str], batch: str, now: str) -> bool:
@@ -46,6 +48,11 @@ def remember(link: Link, table: Sequence[str], batch: str, now: str) -> bool:
         now: UTC, as ISO text.
     """
     mark = link.dialect.mark
+    if link.dialect.name == "snowflake":  # where keys are not enforced, a row that is there already is the lock
+        link.run(
+            f"UPDATE {memory(link, table)} SET loaded_at = ? WHERE table_name = ? AND batch = ''",  # noqa: S608
+            [now, table[-1]],
+        )
     found = link.ask(
         f"SELECT 1 FROM {memory(link, table)} "  # noqa: S608 - of quoted names
         f"WHERE table_name = {mark(1)} AND batch = {mark(2)}",
@@ -59,6 +66,18 @@ def remember(link: Link, table: Sequence[str], batch: str, now: str) -> bool:
         [table[-1], batch, now],
     )
     return True
+
+
+def _hold_place(link: Link, table: Sequence[str]) -> None:
+    """Have the row that a writer of the table locks, in Snowflake, whose INSERT waits for nobody."""
+    if link.dialect.name != "snowflake":
+        return
+    link.run(
+        f"INSERT INTO {memory(link, table)} (table_name, batch, loaded_at) SELECT ?, '', '' WHERE NOT EXISTS "  # noqa: S608
+        f"(SELECT 1 FROM {memory(link, table)} WHERE table_name = ? AND batch = '')",
+        [table[-1], table[-1]],
+    )
+    link.commit()
 
 
 def memory(link: Link, table: Sequence[str]) -> str:

@@ -159,7 +159,7 @@ class _Writing:
         updated = matched(link, merge)
         for statement in statements(link, merge):
             link.run(statement)
-        link.run(f"DROP TABLE {stage}")
+        link.drop(stage)
         return RowsWritten(rows=count, inserted=count - updated, updated=updated)
 
     def _fill(self, rows: pa.RecordBatchReader, fits: Sequence[Fit]) -> int:
