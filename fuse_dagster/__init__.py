@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fuse_dagster.connectors.adls import ADLS
     from fuse_dagster.connectors.base import Connector
+    from fuse_dagster.connectors.bigquery import BigQuery
     from fuse_dagster.connectors.database import Database
     from fuse_dagster.connectors.dbfs import DBFS
     from fuse_dagster.connectors.duckdb import DuckDB
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 # name -> module below this package. A test compares it with the imports above and with __all__.
 _WHERE = {
     "ADLS": "connectors.adls",
+    "BigQuery": "connectors.bigquery",
     "Column": "core.columns",
     "Connector": "connectors.base",
     "DBFS": "connectors.dbfs",
@@ -110,6 +112,7 @@ __all__ = [
     "S3",
     "SFTP",
     "SPARQL",
+    "BigQuery",
     "Column",
     "Connector",
     "Database",

@@ -11,6 +11,7 @@ from fuse_dagster.core.registry import Registry
 
 BUILTIN = {
     "adls": "fuse_dagster.connectors.adls:ADLS",
+    "bigquery": "fuse_dagster.connectors.bigquery:BigQuery",
     "dbfs": "fuse_dagster.connectors.dbfs:DBFS",
     "duckdb": "fuse_dagster.connectors.duckdb:DuckDB",
     "eventhubs": "fuse_dagster.connectors.event_hubs:EventHubs",

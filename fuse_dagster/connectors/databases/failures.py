@@ -81,6 +81,12 @@ FAULTS = {
         InputError, "has no such column", "Correct the name; the table may have been changed.", quotes=True
     ),
     "syntax": Fault(InputError, "doesn't understand the question", "Correct it.", quotes=True),
+    "costs": Fault(
+        InputError,
+        "would read more than is allowed",
+        "Narrow what is asked, or raise `maximum_bytes_billed`.",
+        quotes=True,
+    ),
     "value": Fault(InputError, "can't work with a value", "Correct it, or what the question makes of it.", quotes=True),
 }
 """Kind -> how it is raised and worded."""

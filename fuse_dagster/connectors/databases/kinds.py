@@ -40,18 +40,18 @@ class Kind:
 
 _INTEGERS = {
     "tinyint": 8, "smallint": 16, "int2": 16, "mediumint": 24, "int": 32, "integer": 32, "int4": 32, "bigint": 64,
-    "int8": 64, "hugeint": 127, "serial": 32, "bigserial": 64, "utinyint": 8, "usmallint": 16, "uinteger": 32,
-    "ubigint": 64, "uhugeint": 128,
+    "int8": 64, "int64": 64, "hugeint": 127, "serial": 32, "bigserial": 64, "utinyint": 8, "usmallint": 16,
+    "uinteger": 32, "ubigint": 64, "uhugeint": 128,
 }  # fmt: skip
-_FLOATS = {"real": 32, "float4": 32, "float": 64, "float8": 64, "double": 64, "double precision": 64}
-_DECIMALS = {"numeric", "decimal", "number", "dec", "fixed"}
+_FLOATS = {"real": 32, "float4": 32, "float": 64, "float8": 64, "float64": 64, "double": 64, "double precision": 64}
+_DECIMALS = {"bignumeric", "numeric", "decimal", "number", "dec", "fixed"}
 _MONEY = {"money": (19, 4), "smallmoney": (10, 4)}
 _BOOLEANS = {"boolean", "bool", "bit"}
 _TEXTS = {
     "text", "character varying", "varchar", "character", "char", "bpchar", "nvarchar", "nchar", "string", "tinytext",
     "mediumtext", "longtext", "ntext", "clob", "citext", "name",
 }  # fmt: skip
-_BYTES = {"bytea", "blob", "binary", "varbinary", "tinyblob", "mediumblob", "longblob", "image"}
+_BYTES = {"bytes", "bytea", "blob", "binary", "varbinary", "tinyblob", "mediumblob", "longblob", "image"}
 _TIMESTAMPS = {"timestamp without time zone", "datetime", "datetime2", "timestamp_ntz", "timestamp_ns", "smalldatetime"}
 _INSTANTS = {
     "timestamp with time zone", "timestamptz", "datetimeoffset", "timestamp_tz", "timestamp_ltz",
@@ -97,7 +97,7 @@ def _kind(dialect: Dialect, word: str, numbers: list[int], *, unsigned: bool) ->
     tests: tuple[tuple[bool, Callable[[], Kind]], ...] = (
         (word in _INTEGERS, lambda: _of_integer(dialect, word, unsigned=unsigned)),
         (word in _FLOATS, lambda: Kind("float", _float_bits(dialect, word, first))),
-        (word in _DECIMALS, lambda: Kind("decimal", first, second)),
+        (word in _DECIMALS, lambda: _of_decimal(dialect, word, first, second)),
         (word in _MONEY and dialect.name == "tsql", lambda: Kind("decimal", *_MONEY[word])),
         (word in _BOOLEANS and (word != "bit" or dialect.name == "tsql"), lambda: Kind("boolean")),
         (word in _TEXTS, lambda: Kind("text", 1 if single else first)),
@@ -110,6 +110,12 @@ def _kind(dialect: Dialect, word: str, numbers: list[int], *, unsigned: bool) ->
 def _of_integer(dialect: Dialect, word: str, *, unsigned: bool) -> Kind:
     never = unsigned or word.startswith("u") or (word == "tinyint" and dialect.name == "tsql")
     return Kind("integer", _INTEGERS[word], signed=not never)
+
+
+def _of_decimal(dialect: Dialect, word: str, precision: int, scale: int) -> Kind:
+    if dialect.name == "bigquery" and not precision:
+        return Kind("decimal", 76, 38) if word == "bignumeric" else Kind("decimal", 38, 9)
+    return Kind("decimal", precision, scale)
 
 
 def _float_bits(dialect: Dialect, word: str, digits: int) -> int:
@@ -179,6 +185,10 @@ _WORDS: dict[str, dict[str, str]] = {
         "bytes": "binary", "date": "date", "time": "time(6)", "timestamp": "timestamp_ntz(6)",
         "instant": "timestamp_tz(6)", "key text": "text", "key bytes": "binary",
     },
+    "bigquery": {
+        "float32": "float64", "float64": "float64", "boolean": "bool", "text": "string", "bytes": "bytes",
+        "date": "date", "time": "time", "timestamp": "datetime", "instant": "timestamp",
+    },
     "duckdb": {
         "float32": "float", "float64": "double", "decimal": "decimal", "boolean": "boolean", "text": "varchar",
         "bytes": "blob", "date": "date", "time": "time", "timestamp": "timestamp", "instant": "timestamptz",
@@ -198,6 +208,8 @@ _INTEGER_WORDS: dict[str, dict[str, str]] = {
              "uint16": "int", "uint32": "bigint", "uint64": "decimal(20,0)"},
     "snowflake": {"int8": "number(3,0)", "int16": "number(5,0)", "int32": "number(10,0)", "int64": "number(19,0)",
                   "uint8": "number(3,0)", "uint16": "number(5,0)", "uint32": "number(10,0)", "uint64": "number(20,0)"},
+    "bigquery": dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"), "int64")
+    | {"uint64": "numeric(20,0)"},
     "duckdb": {"int8": "tinyint", "int16": "smallint", "int32": "integer", "int64": "bigint", "uint8": "utinyint",
                "uint16": "usmallint", "uint32": "uinteger", "uint64": "ubigint"},
     "sqlite": dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"), "INTEGER"),
@@ -225,12 +237,16 @@ def word_for(dialect: Dialect, field: pa.Field, *, key: bool = False) -> str:
     return word
 
 
-def _word(dialect: Dialect, family: Family, arrow: pa.DataType, *, key: bool) -> str | None:
+def _word(  # noqa: PLR0911 - one for each family that needs more than a table
+    dialect: Dialect, family: Family, arrow: pa.DataType, *, key: bool
+) -> str | None:
     words = _WORDS.get(dialect.name, {})
     if family == "integer":
         return _INTEGER_WORDS.get(dialect.name, {}).get(str(arrow))
     if family == "float":
         return words.get("float64" if str(arrow) == "halffloat" else {"float": "float32"}.get(str(arrow), "float64"))
+    if family == "decimal" and dialect.name == "bigquery":
+        return _decimal_of_bigquery(arrow.precision, arrow.scale)
     if family == "decimal":
         fits = 0 <= arrow.scale <= arrow.precision <= _DIGITS.get(dialect.name, 0)
         return f"{words['decimal']}({arrow.precision},{arrow.scale})" if fits else None
@@ -240,6 +256,13 @@ def _word(dialect: Dialect, family: Family, arrow: pa.DataType, *, key: bool) ->
     if key and family in ("text", "bytes"):
         return words.get(f"key {family}")
     return words.get(family)
+
+
+def _decimal_of_bigquery(precision: int, scale: int) -> str | None:
+    """https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#parameterized_decimal_type."""
+    if 0 <= scale <= 9 and scale <= precision <= scale + 29 and precision > 0:
+        return f"numeric({precision},{scale})"
+    return f"bignumeric({precision},{scale})" if 0 <= scale <= 38 and scale <= precision <= scale + 38 else None
 
 
 def family_of(arrow: pa.DataType) -> Family:
