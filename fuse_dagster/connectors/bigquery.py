@@ -16,7 +16,7 @@ from fuse_dagster.connectors.databases.asking import refuse_changes
 from fuse_dagster.connectors.databases.bigquery_types import cell_of, parameter, word_of
 from fuse_dagster.connectors.databases.dialects import BIGQUERY, Dialect, bound
 from fuse_dagster.connectors.databases.modes import RowsMode, RowsWritten
-from fuse_dagster.connectors.declaring import Problem, wrong_times
+from fuse_dagster.connectors.declaring import Problem, in_the_clear, wrong_times
 from fuse_dagster.connectors.object_store import looked_up, name_problems
 from fuse_dagster.core.errors import ConfigError, first_line
 
@@ -73,6 +73,7 @@ class BigQuery(Database):
     def problems(cls, given: Mapping[str, Any]) -> list[Problem]:
         """A project by its name, and limits that are some."""
         found = super().problems(given) + name_problems(given, "project") + wrong_times(given, ("page_rows",))
+        found += in_the_clear(given, "endpoint") if given.get("service_account") else []
         most = given.get("maximum_bytes_billed")
         if isinstance(most, int) and most < 0:
             found.append(Problem("maximum_bytes_billed", f"`{most}` is no limit. Valid: bytes, or 0 for none."))
@@ -174,7 +175,7 @@ class BigQuery(Database):
         refuse_changes(self.dialect, text)
         found = self.asked(connection, text, values)
         cells = [cell_of(field) for field in found.schema]
-        yield reader_of(cells, ([row.values() for row in page] for page in found.pages))
+        yield reader_of(cells, ([tuple(row) for row in page] for page in found.pages))
 
     def write_rows(self, name: str, rows: "pa.RecordBatchReader", how: RowsMode) -> RowsWritten:
         """As `Database.write_rows`, by load jobs and one job of SQL.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from dagster import EnvVar
 from pydantic import ValidationError
@@ -100,6 +101,20 @@ def misplaced_references(model: type[BaseModel], given: Mapping[str, Any]) -> li
         for name, value in given.items()
         if name in fields and isinstance(value, str) and not isinstance(value, EnvVar) and is_reference(value)
     ]
+
+
+def in_the_clear(given: Mapping[str, Any], field: str) -> list[Problem]:
+    """An address of plain HTTP on another machine: what one logs in by would go there for all to read."""
+    value = given.get(field)
+    if not isinstance(value, str) or isinstance(value, EnvVar) or not value.startswith("http://"):
+        return []
+    try:
+        host = urlsplit(value).hostname
+    except ValueError:
+        return [Problem(field, "It is no address. Give one as `https://host`.")]
+    if host in {"127.0.0.1", "::1", "localhost"}:
+        return []
+    return [Problem(field, "It is `http://`, which sends what you log in by in the clear. Take `https://`.")]
 
 
 def with_defaults(model: type[BaseModel], data: Mapping[str, Any], wrong: Sequence[Problem]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fuse_dagster.connectors.databases.asking import refuse_changes
 from fuse_dagster.connectors.databases.dialects import SNOWFLAKE, Dialect
 from fuse_dagster.connectors.databases.failures import by_state
 from fuse_dagster.connectors.databases.snowflake_types import converted, schema_of
-from fuse_dagster.connectors.declaring import Problem, texts
+from fuse_dagster.connectors.declaring import Problem, in_the_clear, texts
 from fuse_dagster.connectors.object_store import is_plain, looked_up, name_problems
 from fuse_dagster.core.errors import ConfigError, InputError, first_line
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 _TABLES = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema <> 'INFORMATION_SCHEMA'"
 _BEGUN = 30
 """Seconds beyond the statement's own limit after which the driver gives up an answer that doesn't come."""
+_LOGIN = 250001
 _CODES = {
     604: "slow", 630: "slow", 625: "busy", 606: "rights", 904: "column", 1003: "syntax", 2003: "table", 2043: "table",
-    3001: "rights", 2049: "rights", 250001: "host", 250003: "host", 253003: "host", 8: "syntax",
+    3001: "rights", 2049: "rights", _LOGIN: "host", 250003: "host", 253003: "host", 8: "syntax",
 }  # fmt: skip
 _LOGINS = range(390100, 390500)
 """https://docs.snowflake.com/en/user-guide/client-connectivity-troubleshooting, and the drivers' own tables."""
@@ -77,8 +78,8 @@ class Snowflake(Database):
     longest_path: ClassVar[int] = 3
     checks: ClassVar[Mapping[str, str]] = {
         "host": "Check `account` and `endpoint`, DNS, firewalls and proxies.",
-        "credentials": "Check `user` and the key, token or password, `authenticator`, and the network policy; the "
-        "public key has to be set for the user.",
+        "credentials": "Check `user` and the key with its passphrase, the token or password, `authenticator`, and the "
+        "network policy; the public key has to be set for the user.",
         "rights": "Name a `role` that may, and a `warehouse`; or grant USAGE on warehouse, database and schema, and "
         "SELECT on the table.",
         "table": "Names are as the catalogue has them, mostly in capital letters; list them to see what there is.",
@@ -87,15 +88,16 @@ class Snowflake(Database):
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> list[Problem]:
         """Names, and one way to log in."""
-        found = super().problems(given) + name_problems(given, "account")
+        found = super().problems(given) + name_problems(given, "account") + in_the_clear(given, "endpoint")
         ways = texts(given, ("password", "private_key", "token"))
         said = given.get("authenticator")
         if isinstance(said, str) and said and is_plain(said) and not said.startswith("https://"):
             if said not in _NEEDS:
                 found.append(Problem("authenticator", f"`{said}` is none. Valid: {', '.join(_NEEDS)}, or https://..."))
-            for name in _NEEDS.get(said, ()):
-                if not given.get(name):
-                    found.append(Problem(name, f"`authenticator: {said}` needs it."))
+            needed = _NEEDS.get(said, ())
+            found += [Problem(one, f"`authenticator: {said}` needs it.") for one in needed if not given.get(one)]
+            more = [one for one in ways if one not in needed] if said in _NEEDS else []
+            found += [Problem(one, f"`authenticator: {said}` takes none. Leave it out.") for one in more]
         elif not said and len(ways) != 1:
             found.append(Problem("private_key", "Give one of `private_key`, `token` and `password`, and not several."))
         elif not said and ways != ["token"] and not given.get("user"):
@@ -194,25 +196,29 @@ class Snowflake(Database):
             return None
         said = first_line(Exception(getattr(error, "raw_msg", None) or error.msg or ""))
         number = error.errno
-        if number in _LOGINS:
+        from_line = isinstance(error, theirs.OperationalError | theirs.InterfaceError)
+        if number in _LOGINS or (number == _LOGIN and not from_line):  # a key that is none doesn't leave the machine
             return "credentials", ""
         kind = _CODES.get(number) or by_state(error.sqlstate)
-        if kind is None and isinstance(error, theirs.OperationalError | theirs.InterfaceError):
+        if kind is None and from_line:
             kind = "host"
+        if kind is None and isinstance(error, theirs.InternalError):  # as an answer that is none of Snowflake's
+            kind = "cut"
         return kind or ("value" if isinstance(error, theirs.DatabaseError) else None), said
 
     def _login(self) -> dict[str, Any]:
+        login: dict[str, Any]
         if self.private_key:
-            passphrase = secrets.resolve(self.private_key_passphrase) if self.private_key_passphrase else None
-            key = {"private_key": _pem(secrets.resolve(self.private_key))}
-            login = (
-                {"authenticator": "SNOWFLAKE_JWT"} | key | ({"private_key_password": passphrase} if passphrase else {})
-            )
+            login = {"authenticator": "SNOWFLAKE_JWT", "private_key": _pem(secrets.resolve(self.private_key))}
+            if self.private_key_passphrase:
+                login["private_key_password"] = secrets.resolve(self.private_key_passphrase)
         elif self.token:
             login = {"authenticator": "OAUTH", "token": secrets.resolve(self.token)}
         else:
             login = {"password": secrets.resolve(self.password)} if self.password else {}
         said = looked_up(self.authenticator)
+        # Only people, who would have to look into a browser each time, have the driver keep what they logged in by.
+        login["client_store_temporary_credential"] = said == "externalbrowser"
         return login | ({"authenticator": said if said.startswith("https://") else said.upper()} if said else {})
 
     def _address(self) -> dict[str, Any]:

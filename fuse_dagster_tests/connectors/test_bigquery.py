@@ -16,8 +16,10 @@ from sqlglot import exp
 
 from fuse_dagster import BigQuery
 from fuse_dagster.connectors.base import CanWriteRows
-from fuse_dagster.connectors.databases.bigquery_types import arrow_of, cell_of, parameter, word_of
+from fuse_dagster.connectors.database import TableColumn
+from fuse_dagster.connectors.databases.bigquery_types import arrow_of, cell_of, loaded_as, parameter, word_of
 from fuse_dagster.connectors.databases.dialects import BIGQUERY
+from fuse_dagster.connectors.databases.fitting import fits_of
 from fuse_dagster.connectors.databases.kinds import kind_of, word_for
 from fuse_dagster.connectors.databases.modes import AppendRows, Comparison, ReplaceRows, UpsertRows
 from fuse_dagster.connectors.databases.naming import written
@@ -28,6 +30,7 @@ from fuse_dagster.core.errors import (
     InputError,
     KeyValueError,
     NotThereError,
+    OutcomeUnknownError,
     SchemaError,
     StoreError,
     StoreUnavailableError,
@@ -167,6 +170,21 @@ def test_json_within_others_is_text_too() -> None:
     ]
 
 
+def test_two_parts_of_one_name_are_refused() -> None:
+    twice = [SchemaField("a", "INTEGER")] * 2
+    with pytest.raises(InputError, match="several columns `a`"):
+        arrow_of(SchemaField("s", "RECORD", fields=twice))
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"), [("NUMERIC", "NUMERIC"), ("BIGNUMERIC(30,2)", "NUMERIC"), ("BIGNUMERIC", "BIGNUMERIC")]
+)
+def test_decimals_lie_in_a_file_as_bigquery_tells_them_apart(word: str, kind: str) -> None:
+    table = [TableColumn(name="a.b", type=word)]
+    fits = fits_of(BIGQUERY, "t", table, pa.schema({"a.b": pa.decimal128(20, 2)}))
+    assert [(one.name, one.field_type) for one in loaded_as(fits)] == [("c0", kind)]
+
+
 def test_an_interval_is_refused() -> None:
     with pytest.raises(InputError, match=r"`a` is of BigQuery's type INTERVAL.*CAST"):
         arrow_of(SchemaField("a", "INTERVAL"))
@@ -284,12 +302,54 @@ def test_what_breaks_off_leaves_the_old_rows(connector: BigQuery, server: FakeBi
     assert read(connector, "t") == [{"k": 1, "v": "a"}]
 
 
+def test_a_statement_that_fails_behind_another_takes_that_back(connector: BigQuery, server: FakeBigQuery) -> None:
+    connector.write_rows("t", rows(k=[1]), AppendRows())
+    server.breaks = "insert"
+    with pytest.raises(StoreUnavailableError, match="broke the connection off"):
+        connector.write_rows("t", rows(k=[2]), ReplaceRows())
+    assert (server.breaks, read(connector, "t"), server.tables()) == ("", [{"k": 1}], ["t"])
+
+
+def test_a_job_that_nobody_may_ask_about_is_in_doubt(connector: BigQuery, server: FakeBigQuery) -> None:
+    connector.write_rows("t", rows(k=[1]), AppendRows())
+    server.silent = "jobs"
+    with pytest.raises(OutcomeUnknownError, match="`fuse_"):
+        connector.write_rows("t", rows(k=[2]), AppendRows())
+    assert connector.count_rows("t") == 2
+    with pytest.raises(StoreError, match="forbids this"):
+        connector.write_rows("t", rows(k=[3]), AppendRows(once="a"))
+    assert connector.count_rows("t") == 2, "whether the batch is there can't be asked"
+
+
+def test_a_job_whose_answer_can_not_be_read_is_asked_itself(connector: BigQuery, server: FakeBigQuery) -> None:
+    connector.write_rows("t", rows(k=[1]), AppendRows())
+    server.silent = "queries"
+    for repeated in (False, True):
+        assert connector.write_rows("t", rows(k=[2]), AppendRows(once="a")).repeated is repeated
+    assert connector.count_rows("t") == 2
+
+
+def test_what_is_left_of_the_way_is_no_failure(
+    connector: BigQuery, server: FakeBigQuery, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.sticky = True
+    assert connector.write_rows("t", rows(k=[1]), AppendRows()).rows == 1
+    assert "left until tomorrow" in caplog.text
+    assert [name for name in server.tables() if name.startswith("_fuse_")]
+    server.breaks = "insert"
+    with pytest.raises(StoreUnavailableError):
+        connector.write_rows("t", rows(k=[2]), AppendRows())
+    assert connector.count_rows("t") == 1
+
+
 def test_an_answer_that_is_lost_is_looked_up_and_not_repeated(connector: BigQuery, server: FakeBigQuery) -> None:
     connector.write_rows("t", rows(k=[1]), AppendRows())
-    server.lose = ["INSERT INTO"]
-    assert connector.write_rows("t", rows(k=[2]), AppendRows()).rows == 1
-    assert server.lose == [], "it was lost"
-    assert connector.count_rows("t") == 2
+    for number, once in enumerate((None, "a"), start=2):
+        server.lose = ["INSERT INTO"]
+        done = connector.write_rows("t", rows(k=[number]), AppendRows(once=once))
+        assert (done.rows, done.repeated) == (1, False), "what came first was its own"
+        assert server.lose == [], "it was lost"
+        assert connector.count_rows("t") == number
 
 
 def test_fewer_rows_than_sent_are_no_success(connector: BigQuery, server: FakeBigQuery) -> None:
@@ -361,6 +421,7 @@ def test_costs_are_looked_at_before(other: Callable[..., BigQuery], server: Fake
         ({"project": ""}, "needs a name"),
         ({"project": "https://acme"}, "without a scheme"),
         ({"maximum_bytes_billed": -1}, "no limit"),
+        ({"service_account": "key.json", "endpoint": "http://10.0.0.1"}, "in the clear"),
         ({"page_rows": 0}, "page_rows"),
         ({"statement_timeout": 0}, "no time to wait"),
     ],
@@ -414,7 +475,8 @@ def test_its_reasons_become_our_errors(
 @pytest.mark.parametrize(
     "text",
     ["DELETE FROM t WHERE TRUE", "SELECT 1; DROP TABLE t", "CALL p()", "BEGIN DELETE FROM t WHERE TRUE; END", "",
-     "EXPORT DATA OPTIONS(uri='gs://x') AS SELECT 1", "DECLARE x INT64", "SELECT 'a"],
+     "EXPORT DATA OPTIONS(uri='gs://x') AS SELECT 1", "DECLARE x INT64", "SELECT 'a", "FROM t |> INSERT INTO u",
+     "/* /* */ DROP TABLE t -- */ SELECT 1", "/* /* */ DROP TABLE t; /* */ */ SELECT 1", "SELECT 1 --\r; DROP TABLE t"],
 )  # fmt: skip
 def test_what_could_change_something_is_not_sent(connector: BigQuery, server: FakeBigQuery, text: str) -> None:
     with pytest.raises(InputError), connector.query(text):

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
 import sqlglot
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlglot import exp
 
 from fuse_dagster import Snowflake
@@ -20,11 +24,12 @@ from fuse_dagster.core.errors import (
     FuseError,
     InputError,
     KeyValueError,
+    OutcomeUnknownError,
     SchemaError,
     StoreError,
     StoreUnavailableError,
 )
-from fuse_dagster.testing.databases import ODD, DatabaseContract
+from fuse_dagster.testing.databases import DatabaseContract
 from fuse_dagster_tests.servers.snowflake import FakeSnowflake, snowflake_server
 
 NAIVE = dt.datetime.fromisoformat("9999-12-31T23:59:59.999999")
@@ -68,6 +73,7 @@ class TestSnowflake(DatabaseContract):
         ("NUMBER(38,0)", "12345678901234567890123", pa.decimal128(38, 0), decimal.Decimal(12345678901234567890123)),
         ("NUMBER(9,0)", "-7", pa.int64(), -7),
         ("NUMBER(38,10)", "1.5", pa.decimal128(38, 10), decimal.Decimal("1.5")),
+        ("NUMBER(10,2)", "-1234.50", pa.decimal128(10, 2), decimal.Decimal("-1234.50")),
         ("FLOAT", "1.5", pa.float64(), 1.5),
         ("BOOLEAN", "TRUE", pa.bool_(), True),
         ("BINARY", "TO_BINARY('00ff', 'HEX')", pa.binary(), b"\0\xff"),
@@ -228,6 +234,31 @@ def test_what_breaks_off_leaves_the_old_rows(connector: Snowflake, server: FakeS
     assert connector.write_rows("T", rows(K=[2]), AppendRows(once="second")).rows == 1
 
 
+def test_a_commit_without_a_certain_end_is_in_doubt(connector: Snowflake, server: FakeSnowflake) -> None:
+    connector.write_rows("T", rows(K=[1]), AppendRows())
+    server.lose = True
+    with pytest.raises(OutcomeUnknownError):
+        connector.write_rows("T", rows(K=[2]), AppendRows())
+    assert connector.count_rows("T") == 2, "it was committed"
+    server.refuse["COMMIT"] = 604
+    with pytest.raises(OutcomeUnknownError):
+        connector.write_rows("T", rows(K=[3]), AppendRows())
+    server.refuse["COMMIT"] = 3001
+    with pytest.raises(StoreError, match="forbids this"):
+        connector.write_rows("T", rows(K=[4]), AppendRows())
+    assert connector.count_rows("T") == 2
+
+
+def test_a_folder_for_files_may_have_any_name(
+    connector: Snowflake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "it's %20 *?"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    assert connector.write_rows("T", rows(K=[1]), AppendRows()).rows == 1
+    assert not list(place.iterdir())
+
+
 def test_fewer_rows_than_sent_are_no_success(connector: Snowflake, server: FakeSnowflake) -> None:
     connector.write_rows("T", rows(K=[1]), AppendRows())
     server.short = 1
@@ -250,7 +281,7 @@ def test_keys_and_columns_that_do_not_fit_are_refused(connector: Snowflake, run:
 
 def test_odd_names_are_written_and_nothing_else_is_touched(connector: Snowflake) -> None:
     connector.write_rows("guarded", rows(a=[1]), AppendRows())
-    for name in ODD:
+    for name in ('say "hi"', "x; DROP TABLE guarded; --", "Ä日本", "a.b"):
         table = '"' + name.replace('"', '""') + '"'
         connector.write_rows(table, pa.table({name: [1], "v": ["'"]}).to_reader(), UpsertRows(keys=[name]))
         assert read(connector, table) == [{name: 1, "v": "'"}]
@@ -314,6 +345,8 @@ def test_the_driver_is_told_how_to_log_in(
         ({"authenticator": "magic"}, "`magic` is none. Valid: snowflake"),
         ({"authenticator": "snowflake_jwt"}, r"`\$\.private_key`: `authenticator: snowflake_jwt` needs it"),
         ({"private_key_passphrase": "x"}, "is given without it"),
+        ({"authenticator": "oauth", "token": "t"}, r"`\$\.password`: `authenticator: oauth` takes none"),
+        ({"endpoint": "http://10.0.0.1"}, "in the clear"),
         ({"account": "https://acme"}, "without a scheme"),
         ({"connect_timeout": 0}, "no time to wait"),
     ],
@@ -323,6 +356,25 @@ def test_fields_that_do_not_go_together_are_said(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         other(**given)
+
+
+def test_who_has_the_key_is_let_in(other: Callable[..., Snowflake], server: FakeSnowflake, tmp_path: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    server.key = key.public_key()
+    kind, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    text = key.private_bytes(serialization.Encoding.PEM, kind, plain).decode()
+    locked = serialization.BestAvailableEncryption(b"s3cr3t")
+    file = tmp_path / "key.p8"
+    file.write_bytes(key.private_bytes(serialization.Encoding.PEM, kind, locked))
+    assert other(password="", private_key=text).answer().startswith("Snowflake")
+    assert other(password="", private_key=str(file), private_key_passphrase="s3cr3t").answer()
+    for wrong in ({"private_key": PEM}, {"private_key": str(file), "private_key_passphrase": "s3cr3t2"}):
+        with pytest.raises(CredentialsError, match="the key with its passphrase") as caught:
+            other(password="", **wrong).answer()
+        assert "s3cr3t" not in f"{caught.value}"
+    server.key = rsa.generate_private_key(65537, 2048).public_key()
+    with pytest.raises(CredentialsError):
+        other(password="", private_key=text).answer()
 
 
 def test_a_key_that_is_not_there_is_not_shown(other: Callable[..., Snowflake]) -> None:
@@ -355,7 +407,9 @@ def test_its_numbers_become_our_errors(
 @pytest.mark.parametrize(
     "text",
     ["DELETE FROM t", "SELECT 1; DROP TABLE t", "CALL p()", "SHOW TABLES ->> DROP TABLE t", "/* SELECT */ DROP TABLE t",
-     "BEGIN DELETE FROM t; END", "", ";", "SELECT 'a", "EXECUTE IMMEDIATE 'DROP TABLE t'"],
+     "BEGIN DELETE FROM t; END", "", ";", "SELECT 'a", "EXECUTE IMMEDIATE 'DROP TABLE t'",
+     "WITH p AS PROCEDURE () RETURNS INT LANGUAGE SQL AS $$ DROP TABLE t $$ CALL p()",
+     "/* /* */ DROP TABLE t -- */ SELECT 1", "SELECT 1 --\r; DROP TABLE t", "SELECT 1 {# ; DROP TABLE t #}"],
 )  # fmt: skip
 def test_what_could_change_something_is_not_sent(connector: Snowflake, server: FakeSnowflake, text: str) -> None:
     with pytest.raises(InputError), connector.query(text):

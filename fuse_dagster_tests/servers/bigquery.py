@@ -49,6 +49,9 @@ class FakeBigQuery:
         lose: Parts of texts whose job is run, and its answer lost.
         bytes: What each query is said to read.
         short: Rows that a load leaves out.
+        breaks: The kind of statement, as `insert`, that fails for good after those before it in its job.
+        silent: The path, `jobs` or `queries`, by which nobody may ask how jobs that write ended; they run as before.
+        sticky: Whether tables can't be dropped.
     """
 
     folder: Path
@@ -59,6 +62,9 @@ class FakeBigQuery:
     lose: list[str] = field(default_factory=list)
     bytes: int = 1000
     short: int = 0
+    breaks: str = ""
+    silent: str = ""
+    sticky: bool = False
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
@@ -76,6 +82,7 @@ class FakeBigQuery:
         self.schemas: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self.answers: dict[str, tuple[list[dict[str, Any]], list[Any]]] = {}
         self.asked, self.jobs, self.refuse, self.lose, self.bytes, self.short = [], {}, {}, [], 1000, 0
+        self.breaks, self.silent, self.sticky = "", "", False
 
     def close(self) -> None:
         """Let go of what it holds."""
@@ -118,6 +125,9 @@ class FakeBigQuery:
             raise RefusedError("invalidQuery", "Syntax error: Unexpected identifier")
         if isinstance(tree, exp.Create) and tree.kind == "TABLE" and tree.find(exp.ColumnDef):
             self._remember(tree)
+        if tree.key == self.breaks:
+            self.breaks = ""
+            raise RefusedError("backendError", "it broke")
         said = _duck(tree)
         if isinstance(tree, exp.Transaction | exp.Commit | exp.Rollback):
             self.engine.execute(said.removesuffix(" TRANSACTION"))
@@ -203,7 +213,7 @@ class FakeBigQuery:
                 self.jobs.pop(job_id, None)
                 raise
             kept["status"] |= {"errorResult": problem, "errors": [problem]}
-        return kept
+        return kept if config.get("dryRun") else kept | {"status": {"state": "RUNNING"}, "statistics": {}}
 
     def _query(self, config: dict[str, Any], job_id: str) -> dict[str, Any]:
         query = config["query"]
@@ -383,6 +393,9 @@ def bigquery_server(folder: Path) -> Iterator[FakeBigQuery]:  # noqa: C901 - one
             if parts[0] == "upload":
                 return self._uploaded(query, raw)
             rest = parts[4:]  # bigquery, v2, projects, <project>
+            writes = rest[1:] and rest[1].startswith("fuse_") and not rest[1].startswith("fuse_load")
+            if writes and rest[0] == server.silent and self.command == "GET":
+                raise RefusedError("accessDenied", "it is not to be seen")
             match rest, self.command:
                 case ["jobs"], "POST":
                     body = json.loads(raw)
@@ -422,6 +435,8 @@ def bigquery_server(folder: Path) -> Iterator[FakeBigQuery]:  # noqa: C901 - one
                     return {"tables": [server.described(dataset, name) for (name,) in found]}
                 case ["datasets", dataset, "tables", name], "GET":
                     return server.described(dataset, name)
+                case ["datasets", _, "tables", _], "DELETE" if server.sticky:
+                    raise RefusedError("accessDenied", "it stays")
                 case ["datasets", dataset, "tables", name], "DELETE":
                     server.engine.execute(f'DROP TABLE "{dataset}"."{name}"')
                     server.schemas.pop((dataset, name), None)

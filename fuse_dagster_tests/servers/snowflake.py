@@ -13,7 +13,7 @@ import re
 import shutil
 import threading
 import uuid
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +25,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
@@ -54,19 +57,23 @@ class FakeSnowflake:
         root: Where stages keep their files.
         port: Where it listens on 127.0.0.1.
         password: What it lets in.
+        key: The public key of who logs in by one.
         asked: The statements, as they came.
         logins: What was sent to log in, without the secrets.
         refuse: The number that the next statement which holds this text is refused with.
         short: Rows that COPY leaves out.
+        lose: Whether the next COMMIT is done, and what stands between answers with 403.
     """
 
     root: Path
     port: int = 0
     password: str = "let-me-in"
+    key: rsa.RSAPublicKey | None = None
     asked: list[str] = field(default_factory=list)
     logins: list[dict[str, Any]] = field(default_factory=list)
     refuse: dict[str, int] = field(default_factory=dict)
     short: int = 0
+    lose: bool = False
 
     def __post_init__(self) -> None:
         self.sessions: dict[str, Session] = {}
@@ -81,7 +88,7 @@ class FakeSnowflake:
         self.sessions = {}
         self.words: dict[tuple[str, str], str] = {}
         self.chunks: dict[str, bytes] = {}
-        self.asked, self.logins, self.refuse, self.short = [], [], {}, 0
+        self.asked, self.logins, self.refuse, self.short, self.lose = [], [], {}, 0, False
 
     def close(self) -> None:
         """Let go of what it holds."""
@@ -304,6 +311,8 @@ def _encoded(name: str, column: pa.ChunkedArray) -> tuple[pa.Field, pa.Array, di
         word, precision, array = "FIXED", 38, array.cast(pa.int64())
     elif pa.types.is_decimal(kind):
         word, precision, scale = "FIXED", kind.precision, kind.scale
+        if precision <= 18:  # then it is sent as a whole number
+            array = pa.array([None if one is None else int(one.scaleb(scale)) for one in array.to_pylist()], pa.int64())
     elif pa.types.is_floating(kind):
         word, array = "REAL", array.cast(pa.float64())
     elif pa.types.is_timestamp(kind):
@@ -321,6 +330,18 @@ def _encoded(name: str, column: pa.ChunkedArray) -> tuple[pa.Field, pa.Array, di
     row = {"name": name, "type": word.lower(), "nullable": True, "precision": precision, "scale": scale,
            "length": None, "byteLength": None, "database": "", "schema": "", "table": ""}  # fmt: skip
     return pa.field(name, array.type, metadata=said), array, row
+
+
+def _signed(token: str, key: rsa.RSAPublicKey | None) -> str | None:
+    """Let in who signed a JWT with the key that belongs to this one."""
+    text, _, signature = token.rpartition(".")
+    if key is None:
+        return None
+    try:
+        key.verify(urlsafe_b64decode(signature + "=="), text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        return None
+    return FakeSnowflake.password
 
 
 def _parts(times: pa.Array) -> pa.Array:
@@ -373,7 +394,12 @@ def snowflake_server(root: Path) -> Iterator[FakeSnowflake]:  # noqa: C901 - one
             if path == "/session/v1/login-request":
                 self._send(self._login(body["data"]))
             elif path == "/queries/v1/query-request":
-                self._send(self._query(body))
+                found = self._query(body)
+                if server.lose and body["sqlText"] == "COMMIT":
+                    server.lose = False
+                    self._bytes(b"", 403)
+                else:
+                    self._send(found)
             else:
                 if path == "/session" and "delete=true" in self.path:
                     server.sessions.pop(self._token()).end()
@@ -395,7 +421,8 @@ def snowflake_server(root: Path) -> Iterator[FakeSnowflake]:  # noqa: C901 - one
         def _login(self, data: dict[str, Any]) -> dict[str, Any]:
             server.logins.append({name: value for name, value in data.items() if name not in {"PASSWORD", "TOKEN"}})
             given = data.get("PASSWORD") or data.get("TOKEN")
-            if given != server.password and data.get("AUTHENTICATOR") != "SNOWFLAKE_JWT":
+            known = _signed(given, server.key) if data.get("AUTHENTICATOR") == "SNOWFLAKE_JWT" else given
+            if known != server.password:
                 message = f"Incorrect username or password was specified. {given}"  # worse than the real one
                 return {
                     "success": False,

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from fuse_dagster.connectors.databases.arrow import Cell
+from fuse_dagster.connectors.databases.arrow import Cell, named
+from fuse_dagster.connectors.databases.dialects import BIGQUERY
+from fuse_dagster.connectors.databases.kinds import word_for
 from fuse_dagster.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def arrow_of(field: Any) -> pa.DataType:
         "TIMESTAMP": pa.timestamp("us", "UTC"), "GEOGRAPHY": pa.string(),
     }  # fmt: skip
     if kind == "STRUCT":
+        named([one.name for one in field.fields])  # the client keeps one of two
         found: pa.DataType = pa.struct([pa.field(one.name, arrow_of(one)) for one in field.fields])
     elif kind == "NUMERIC":
         found = pa.decimal128(field.precision or 38, (field.scale or 0) if field.precision else 9)
@@ -153,14 +156,24 @@ def loaded_as(fits: Sequence[Any]) -> list[Any]:
     Args:
         fits: Of `databases.fitting`.
     """
+    import pyarrow as pa
     from google.cloud import bigquery
 
     def kind(fit: Any) -> str:
-        if fit.kind.family == "decimal":
-            return "BIGNUMERIC" if fit.word.upper().startswith("BIG") else "NUMERIC"
+        if fit.kind.family == "decimal":  # by its digits, as BigQuery tells the two apart in a file
+            return word_for(BIGQUERY, pa.field(fit.name, fit.arrow)).partition("(")[0].upper()
         return _LOADED[fit.kind.family]
 
-    return [bigquery.SchemaField(fit.name, kind(fit)) for fit in fits]
+    return [bigquery.SchemaField(staged_name(number), kind(fit)) for number, fit in enumerate(fits)]
+
+
+def staged_name(number: int) -> str:
+    """A column's name in the staging table, and in files, where BigQuery puts other signs for some.
+
+    Args:
+        number: Its place, from 0.
+    """
+    return f"c{number}"
 
 
 def made_from(fit: Any, quoted: str) -> str:
@@ -179,4 +192,4 @@ def made_from(fit: Any, quoted: str) -> str:
     return _MADE[fit.word.upper()].format(quoted)
 
 
-__all__ = ["arrow_of", "cell_of", "loaded_as", "made_from", "parameter", "word_of"]
+__all__ = ["arrow_of", "cell_of", "loaded_as", "made_from", "parameter", "staged_name", "word_of"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from fuse_dagster.connectors.databases.bigquery_types import loaded_as, made_from
+from fuse_dagster.connectors.databases.bigquery_types import loaded_as, made_from, staged_name
 from fuse_dagster.connectors.databases.comparing import condition
 from fuse_dagster.connectors.databases.fitting import Fit, fits_of, fitted, refuse_doubled
 from fuse_dagster.connectors.databases.fitting import schema_of as fitted_schema
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.database import TableColumn
 
 _DOUBT = frozenset({"cut", "host", "time", "slow", None})
+_LOG = logging.getLogger(__name__)
 
 
 class BigQueryLink(Link):
@@ -43,7 +45,7 @@ class BigQueryLink(Link):
 
     def ask(self, text: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query, and read its whole answer."""
-        return [tuple(row.values()) for row in self.database.asked(self.connection, text, values)]
+        return [tuple(row) for row in self.database.asked(self.connection, text, values)]
 
 
 def write_rows(database: BigQuery, name: str, rows: pa.RecordBatchReader, how: RowsMode) -> RowsWritten:
@@ -95,9 +97,10 @@ class _Writing:
         self._look(fits, columns)
         with self._staged(rows, fits) as (stage, count):
             link = BigQueryLink(self.database, self.client)
+            source = _as_the_table(link, link.path(stage), fits)
             if isinstance(how, UpsertRows):
-                refuse_bad_keys(link, link.path(stage), how.keys)
-            text, values = self._statement(link, link.path(stage), fits, columns)
+                refuse_bad_keys(link, f"({source})", how.keys)
+            text, values = self._statement(link, source, fits, columns)
             job, repeated = self._run(text, values, job_id)
         if repeated:
             return RowsWritten(rows=0, repeated=True, created=created)
@@ -124,12 +127,10 @@ class _Writing:
             made_from(fit, "")
 
     def _statement(
-        self, link: Link, stage: str, fits: Sequence[Fit], columns: Sequence[TableColumn]
+        self, link: Link, rows: str, fits: Sequence[Fit], columns: Sequence[TableColumn]
     ) -> tuple[str, list[Any]]:
         how, path = self.how, link.path(self.table)
         names = link.listed([fit.name for fit in fits])
-        values = ", ".join(f"{made_from(fit, link.quoted(fit.name))} AS {link.quoted(fit.name)}" for fit in fits)
-        rows = f"SELECT {values} FROM {stage}"  # noqa: S608 - of quoted names
         if isinstance(how, UpsertRows):
             return statements(link, Merge(path, f"({rows})", fits, how))[0], []
         insert = f"INSERT INTO {path} ({names}) {rows}"
@@ -140,33 +141,58 @@ class _Writing:
         return f"BEGIN TRANSACTION;\n{delete};\n{insert};\nCOMMIT TRANSACTION;", found
 
     def _run(self, text: str, values: Sequence[Any], job_id: str) -> tuple[Any, bool]:
-        """Run the job that changes the table; one of this id that is there already is waited for, not repeated."""
+        """Run the job that changes the table; one of this id that is there already is waited for, not repeated.
+
+        Returns:
+            The job, and whether it was somebody else's.
+        """
         from google.api_core.exceptions import Conflict
 
-        repeated = False
+        taken = False
         try:
             try:
                 job = self.database.submitted(self.client, text, values, job_id=job_id, location=self.location)
+                taken = True
             except Conflict:
-                repeated = isinstance(self.how, AppendRows) and self.how.once is not None
+                taken = True
                 job = self.client.get_job(job_id, location=self.location, retry=self.database.retry())
-            job.result(timeout=self.database.statement_timeout, job_retry=None)
+            failure = self._failure_of(job)
         except FuseError:
             raise
         except Exception as error:
             known = self.database.told(error)
-            if known is None or known[0] not in _DOUBT:
+            # Once BigQuery has a job, only the job says whether it failed.
+            if known is None or not (taken or known[0] in _DOUBT):
                 raise
             raise OutcomeUnknownError(
                 f"`{self.database.place}` broke off while the job `{job_id}` wrote `{self.name}`, so that it is "
                 "unknown whether the rows are there. Look at the job, and write them again if it failed. An append "
                 "with `once`, and an upsert, may be repeated without a look."
             ) from None
-        return job, repeated
+        if failure is not None:
+            raise failure
+        return job, job.query != text  # the name of the staging table in it is nobody else's
+
+    def _failure_of(self, job: Any) -> Exception | None:
+        """Wait for a job's end, and give what it failed by; None where it did its work.
+
+        Raises:
+            Exception: It can't be asked how it ended, which says nothing of what it did.
+        """
+        if job.state != "DONE":
+            try:
+                job.result(timeout=self.database.statement_timeout, retry=self.database.retry(), job_retry=None)
+            except Exception:
+                # Its answer may be lost, or not be ours to read: what counts is what the job says of itself.
+                job.reload(retry=self.database.retry(), timeout=max(self.database.connect_timeout, 1.0))
+                if job.state != "DONE":
+                    raise
+        failure: Exception | None = job.exception()
+        return failure
 
     def _job_of(self, once: str) -> tuple[bool, str]:
         """Whether a job has brought the batch already, and else the id of the job to do it."""
-        from google.api_core.exceptions import GoogleAPICallError, NotFound
+        from google.api_core.exceptions import NotFound
 
         said = "\0".join((*self.table, once))
         base = f"fuse_once_{hashlib.sha256(said.encode()).hexdigest()}"
@@ -177,49 +203,55 @@ class _Writing:
                 job = self.client.get_job(job_id, location=self.location, retry=self.database.retry())
             except NotFound:
                 return False, job_id
-            try:
-                job.result(timeout=self.database.statement_timeout, job_retry=None)
-            except GoogleAPICallError:
-                if job.state != "DONE":
-                    raise
-                number += 1  # it failed for good: a job's id is never given twice
-            else:
+            if self._failure_of(job) is None:
                 return True, job_id
+            number += 1  # a job's id is never given twice
 
     @contextmanager
     def _staged(self, rows: pa.RecordBatchReader, fits: Sequence[Fit]) -> Iterator[tuple[list[str], int]]:
         """A table beside the table that holds the rows, dropped afterwards; a killed writer's goes after a day."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
         from google.cloud import bigquery
 
         stage = [*self.table[:-1], f"{PREFIX}{secrets.token_hex(8)}"]
         count = 0
         with TemporaryFile(prefix="fuse_") as file:
-            with pq.ParquetWriter(file, fitted_schema(fits), compression="snappy") as writer:
+            schema = fitted_schema(fits)
+            schema = pa.schema([field.with_name(staged_name(number)) for number, field in enumerate(schema)])
+            with pq.ParquetWriter(file, schema, compression="snappy") as writer:
                 for batch in fitted(rows, fits):
-                    writer.write_batch(batch)
+                    writer.write_batch(batch.rename_columns(schema.names))
                     count += batch.num_rows
             file.seek(0)
             made = bigquery.Table(".".join(stage), schema=loaded_as(fits))
             made.expires = datetime.now(UTC) + timedelta(days=1)
             self.client.create_table(made, retry=self.database.retry())
             try:
-                config = bigquery.LoadJobConfig(
-                    source_format="PARQUET", schema=loaded_as(fits), write_disposition="WRITE_TRUNCATE",
-                    labels=self.database.labels,
-                )  # fmt: skip
-                job = self.client.load_table_from_file(
-                    file, made.reference, job_id=f"fuse_load_{secrets.token_hex(16)}", job_config=config,
-                    location=self.location,
-                )  # fmt: skip
-                job.result(timeout=self.database.statement_timeout)
-                if job.output_rows != count:
-                    raise StoreError(
-                        f"BigQuery took {job.output_rows} of {count} rows. Nothing is written. Run this again."
-                    )
+                if count:
+                    self._load(file, made, count)
                 yield stage, count
             finally:
-                self.client.delete_table(made, not_found_ok=True, retry=self.database.retry())
+                try:
+                    self.client.delete_table(made, not_found_ok=True, retry=self.database.retry())
+                except Exception as error:  # noqa: BLE001 - what became of the rows is known, and it goes by itself
+                    _LOG.warning("`%s` is left until tomorrow: %s", ".".join(stage), type(error).__name__)
+
+    def _load(self, file: Any, made: Any, count: int) -> None:
+        """Fill the staging table by a load job."""
+        from google.cloud import bigquery
+
+        config = bigquery.LoadJobConfig(
+            source_format="PARQUET", schema=made.schema, write_disposition="WRITE_EMPTY",
+            decimal_target_types=["NUMERIC", "BIGNUMERIC"], labels=self.database.labels,
+        )  # fmt: skip
+        job = self.client.load_table_from_file(
+            file, made.reference, job_id=f"fuse_load_{secrets.token_hex(16)}", job_config=config,
+            location=self.location,
+        )  # fmt: skip
+        job.result(timeout=self.database.statement_timeout)
+        if job.output_rows != count:
+            raise StoreError(f"BigQuery took {job.output_rows} of {count} rows. Nothing is written. Run this again.")
 
     def _make(self, schema: pa.Schema) -> Sequence[TableColumn]:
         """Make the table with the types of the rows."""
@@ -234,6 +266,14 @@ class _Writing:
         )
         self.database.asked(self.client, f"CREATE TABLE IF NOT EXISTS {link.path(self.table)} ({columns})")
         return self.database.described(self.client, self.table)
+
+
+def _as_the_table(link: Link, stage: str, fits: Sequence[Fit]) -> str:
+    """The SELECT that gives staged rows with the names and types of the table."""
+    values = ", ".join(
+        f"{made_from(fit, staged_name(number))} AS {link.quoted(fit.name)}" for number, fit in enumerate(fits)
+    )
+    return f"SELECT {values} FROM {stage}"  # noqa: S608 - of quoted names
 
 
 __all__ = ["BigQueryLink", "write_rows"]

@@ -45,7 +45,10 @@ class SnowflakeLink(Link):
         total = 0
         with TemporaryDirectory(prefix="fuse_") as place:
             for file, rows in _files(Path(place), fitted(batches, fits), fits):
-                self.run(f"PUT '{file.as_uri()}' {folder} AUTO_COMPRESS = FALSE OVERWRITE = TRUE")
+                # Of the file's path here, which may hold any sign, nothing is in the statement.
+                with closing(self.connection.cursor()) as cursor, file.open("rb") as content:
+                    text = f"PUT 'file://{file.name}' {folder} AUTO_COMPRESS = FALSE OVERWRITE = TRUE"
+                    cursor.execute(text, file_stream=content)
                 file.unlink()
                 total += rows
         if total:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.database import Database
     from fuse_dagster.connectors.databases.links import Link
 
-_DOUBT = frozenset({"cut", "host", "time", None})
+_DOUBT = frozenset({"cut", "host", "time", "slow", None})
 
 
 def write_rows(
