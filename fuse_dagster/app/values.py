@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import datetime as dt
 import math
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 NULL = "null"
+_SPAN = re.compile(r"(\d{1,9})\s*(us|ms|s|m|h|d)")
+_UNITS = {"us": "microseconds", "ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def plain(value: Any) -> Any:
@@ -84,6 +87,17 @@ def size(number: int) -> str:
         amount /= 1024
         units.pop(0)
     return f"{number} B" if units[0] == "B" else f"{amount:.1f} {units[0]}"
+
+
+def span(text: str) -> dt.timedelta | None:
+    """A length of time as somebody writes it; None where it is none.
+
+    Examples:
+        >>> span("5m"), span("soon")
+        (datetime.timedelta(seconds=300), None)
+    """
+    match = _SPAN.fullmatch(text.strip())
+    return None if match is None else dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def counted(number: int, noun: str) -> str:

@@ -309,7 +309,9 @@ class TableSource:
         return value if lag is None else less(value, lag)
 
     def _chosen(self) -> str:
-        return "source.*" if self.columns is None else ", ".join(self._quoted(name) for name in self.columns)
+        # SQLite takes a name that it does not know for text, unless it says whose it is.
+        own = self.columns
+        return "source.*" if own is None else ", ".join(f"source.{self._quoted(name)}" for name in own)
 
     def _from(self) -> str:
         return f"({self.query})" if self.table is None else self.database.table(self.table)

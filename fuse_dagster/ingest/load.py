@@ -80,6 +80,7 @@ def load(
     drift: DriftPolicy = "evolve",
     on_rejected: Callable[[pl.DataFrame], object] | None = None,
     masked: Collection[str] = (),
+    on_rows: Callable[[int, int], object] | None = None,
 ) -> LoadResult:
     """Bring what is new in a source to a table, in one commit, or not at all.
 
@@ -95,6 +96,7 @@ def load(
         on_rejected: Takes what the source could not read, and the rows of `null_keys="reject"`, before the commit; by
             default they go to the table beside this one whose name ends in `__rejected`.
         masked: Columns whose values must not appear in an error.
+        on_rows: Told rows and bytes so far, with each batch that passes.
 
     Raises:
         ConfigError: The mode would double rows that the source brings again, or the source can't be read on.
@@ -112,7 +114,7 @@ def load(
     ledger = None if anew else _TableLedger(table, memory, options)
     aside = on_rejected or partial(_put_aside, table, source.identity, options)
     with source.read(begin.position, ledger) as reading:
-        counted = _Counted(reading.batches())
+        counted = _Counted(reading.batches(), on_rows)
         view = open_view(table, options)
         found = drift_of(counted.schema, view.schema(), own=_own(mode))
         judge_drift(found, drift, source=source.identity, table=str(table))
@@ -169,6 +171,7 @@ class _Counted:
     """Rows, counted as they pass."""
 
     inner: pa.RecordBatchReader
+    told: Callable[[int, int], object] | None = None
     rows: int = 0
     bytes: int = 0
 
@@ -185,6 +188,8 @@ class _Counted:
         for batch in self.inner:
             self.rows += batch.num_rows
             self.bytes += batch.nbytes
+            if self.told is not None:
+                self.told(self.rows, self.bytes)
             yield batch
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from dataclasses import fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -22,22 +21,22 @@ from fuse_dagster.app.cli.declaring import (
     history_of,
     names,
     pairs,
+    remembered,
 )
 from fuse_dagster.app.cli.frame import examples, output
 from fuse_dagster.app.cli.output import facts, frame_table
 from fuse_dagster.app.cli.places import Table, place
 from fuse_dagster.app.cli.progress import steps
+from fuse_dagster.app.values import span
 
 if TYPE_CHECKING:
     import polars as pl
     from rich.console import RenderableType
 
     from fuse_dagster.app.cli.places import Place
-    from fuse_dagster.tables import History, RebuildResult
+    from fuse_dagster.tables import RebuildResult
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it, only say what would become of the table.")]
-_STEP = re.compile(r"(\d+)\s*(us|ms|s|m|h|d)")
-_UNITS = {"us": "microseconds", "ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 ADOPT_EXAMPLES = examples(
@@ -94,7 +93,7 @@ def adopt(
     }  # fmt: skip
     report = take_over(
         where.uri,
-        history_of(said, _remembered(where) if again else None),
+        history_of(said, remembered(where) if again else None),
         rename=pairs(rename, "--rename"),
         drop=[] if drop is None else names(drop),
         ends="null" if ends is None else _date(ends),
@@ -141,23 +140,12 @@ def rebuild(
         "keys": keys, "source": source, "effective_column": effective_column, "sequence_by": sequence_by,
         "delete_when": delete_when, "track": track, "ignore": ignore, "timezone": timezone,
     }  # fmt: skip
-    mode = history_of(said, _remembered(where))
+    mode = history_of(said, remembered(where))
     found = timed_batches(
         steps(batches, "read"), time_format=time_format, types=_types(where), storage_options=where.options
     )
     result = make_anew(where.uri, found, mode, dry_run=not yes, storage_options=where.options)
     output(context).answer(_plain(result), *_difference(result, done=yes))
-
-
-def _remembered(where: Place) -> History | None:
-    """The declaration that a table remembers; None where it remembers none, or there is no table."""
-    from fuse_dagster.app.histories import declared
-    from fuse_dagster.core.errors import TableNotFoundError, TableStateError
-
-    try:
-        return declared(where.uri, where.options)
-    except (TableNotFoundError, TableStateError):
-        return None  # then the options have to say it
 
 
 def _types(where: Place) -> dict[str, pl.DataType]:
@@ -208,8 +196,8 @@ def _date(text: str) -> dt.date:
 
 
 def _span(text: str) -> dt.timedelta:
-    match = _STEP.fullmatch(text.strip())
-    if match is None:
+    found = span(text)
+    if found is None:
         msg = f"`--step` takes a number and us, ms, s, m, h or d, as 1d; this is `{text}`."
         raise typer.BadParameter(msg)
-    return dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from fuse_dagster.app.cli.places import Place
     from fuse_dagster.tables import History
 
 
@@ -76,3 +77,14 @@ def history_of(said: Mapping[str, Any], known: History | None = None) -> History
         msg = "the table remembers no business key, so say it by `--keys`."
         raise typer.BadParameter(msg)
     return History(**given)
+
+
+def remembered(where: Place) -> History | None:
+    """The declaration that a table remembers; None where it remembers none, or there is no table."""
+    from fuse_dagster.app.histories import declared
+    from fuse_dagster.core.errors import TableNotFoundError, TableStateError
+
+    try:
+        return declared(where.uri, where.options)
+    except (TableNotFoundError, TableStateError):
+        return None  # then the options have to say it

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 import fuse_dagster
-from fuse_dagster.app.cli import care, completing, connectors, doctor, history, profiles, project, read, spark, tables
+from fuse_dagster.app.cli import (
+    care,
+    completing,
+    connectors,
+    doctor,
+    history,
+    load,
+    profiles,
+    project,
+    read,
+    spark,
+    tables,
+)
 from fuse_dagster.app.cli.frame import SETTINGS, Call, Root
 from fuse_dagster.app.cli.logs import LogFormat, LogLevel, set_up
 from fuse_dagster.app.cli.output import Output
@@ -68,6 +80,7 @@ def global_options(
 
 
 app.command(epilog=read.EXAMPLES)(read.read)
+app.command(epilog=load.EXAMPLES)(load.load)
 app.add_typer(tables.app, name="tables")
 app.add_typer(history.app, name="history")
 history.app.command(epilog=care.ADOPT_EXAMPLES)(care.adopt)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from fuse_dagster.app.cli.output import console_for
 from fuse_dagster.app.hiding import hidden
+from fuse_dagster.app.values import counted, size
 
 T = TypeVar("T")
 
@@ -48,3 +51,41 @@ def _lines(items: Iterable[T], doing: str) -> Iterator[T]:
         sys.stderr.write(f"{doing} {number}/{len(every)}: {hidden(str(item))}\n")
         sys.stderr.flush()
         yield item
+
+
+@contextmanager
+def counting(doing: str, *, every: float = 10.0) -> Iterator[Callable[[int, int], None]]:
+    """Show how many rows have come, of something whose end is not known.
+
+    Args:
+        doing: What is done, as `load orders`.
+        every: Seconds between two lines, off a terminal.
+
+    Yields:
+        To be told rows and bytes so far, as often as there is something to tell.
+    """
+    if sys.stderr.isatty():
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console_for(sys.stderr), transient=True) as bar:
+            task = bar.add_task(hidden(doing), total=None)
+            yield lambda rows, held: bar.update(task, description=hidden(f"{doing}: {_amount(rows, held)}"))
+        return
+    said: list[float] = []
+
+    def tell(rows: int, held: int) -> None:
+        now = time.monotonic()
+        said[:] = said or [now]  # from the first rows on: what took long before has brought none
+        if now - said[0] >= every:
+            said[:] = [now]
+            sys.stderr.write(f"{hidden(doing)}: {_amount(rows, held)}\n")
+            sys.stderr.flush()
+
+    sys.stderr.write(f"{hidden(doing)}\n")
+    sys.stderr.flush()
+    yield tell
+
+
+def _amount(rows: int, held: int) -> str:
+    return f"{counted(rows, 'row')}, {size(held)}"
