@@ -3,7 +3,7 @@
 from fuse_dagster.ingest.databases import TableSource, Window
 from fuse_dagster.ingest.drift import Drift, DriftPolicy
 from fuse_dagster.ingest.load import LoadResult, load, position_of
-from fuse_dagster.ingest.source import Ledger, Position, Reading, Remembers, Source
+from fuse_dagster.ingest.source import Ledger, Position, Reading, Remembers, Source, TellsProgress
 
 __all__ = [
     "Drift",
@@ -15,6 +15,7 @@ __all__ = [
     "Remembers",
     "Source",
     "TableSource",
+    "TellsProgress",
     "Window",
     "load",
     "position_of",

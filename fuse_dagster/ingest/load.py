@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from fuse_dagster.core.results import WriteResult
 from fuse_dagster.engines.local.addresses import normal_uri
 from fuse_dagster.ingest.drift import Drift, DriftPolicy, drift_of, judge_drift
 from fuse_dagster.ingest.quarantine import put_aside
-from fuse_dagster.ingest.source import Position, Remembers
+from fuse_dagster.ingest.source import Position, Remembers, TellsProgress
 from fuse_dagster.tables import (
     Append,
     History,
@@ -38,7 +38,7 @@ from fuse_dagster.tables.loads.files import other_loads
 from fuse_dagster.tables.view import open_view
 
 if TYPE_CHECKING:
-    from fuse_dagster.ingest.source import Reading, Source
+    from fuse_dagster.ingest.source import Reading, Source, Value
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class LoadResult:
         seconds: Wall time.
         drift: How the columns differed from the table's.
         written: What the table made of the rows.
+        progress: What else the source says that it did, as files and their bytes, or messages that are left.
     """
 
     rows: int
@@ -68,6 +69,7 @@ class LoadResult:
     seconds: float
     drift: Drift
     written: WriteResult
+    progress: Mapping[str, Value] = field(default_factory=dict)
 
 
 def load(
@@ -128,8 +130,10 @@ def load(
             on_rejected=aside,
             memo=end.memo,
         )
+        told = _progress(reading, source.identity)
         _tell(reading, source.identity)
-    return _result(begin, end, counted, found, written, seconds=time.perf_counter() - started)
+    done = _result(begin, end, counted, found, written, seconds=time.perf_counter() - started)
+    return replace(done, progress=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,16 @@ def _result(
         drift=drift,
         written=written,
     )
+
+
+def _progress(reading: Reading, identity: str) -> Mapping[str, Value]:
+    if not isinstance(reading, TellsProgress):
+        return {}
+    try:
+        return dict(reading.progress())
+    except Exception as error:  # noqa: BLE001 - the rows have landed; only numbers about them are missing
+        logger.warning("what the load of `%s` did can't be told: %s", identity, error)
+        return {}
 
 
 def _tell(reading: Reading, identity: str) -> None:

@@ -70,6 +70,21 @@ class Remembers(Protocol):
         """
 
 
+Value = int | float | str | Mapping[str, int]
+"""What a reading tells of itself: numbers are plotted over time."""
+
+
+@runtime_checkable
+class TellsProgress(Protocol):
+    """A reading that says more of what it did than its rows and its position."""
+
+    def progress(self) -> Mapping[str, Value]:
+        """What was done, by name, as `{"files_loaded": 3, "files_broken": 0}`; asked once the rows have landed.
+
+        The names become metadata of assets: words with `_` between them. A failure here is a line in the log.
+        """
+
+
 @runtime_checkable
 class Ledger(Protocol):
     """What a source has brought before: a set of ids, as the hashes of files, kept with the table that took them."""

@@ -118,6 +118,7 @@ def describe_load(result: LoadResult) -> dict[str, Any]:
         result: What happened.
     """
     found: dict[str, Any] = {
+        **{name: _metadata(value) for name, value in result.progress.items()},
         "rows_loaded": result.rows,
         "bytes_loaded": result.bytes,
         "load_seconds": round(result.seconds, 3),
@@ -130,6 +131,13 @@ def describe_load(result: LoadResult) -> dict[str, Any]:
     if result.after is not None and result.after.time is not None:
         found[LAST_UPDATED] = dg.MetadataValue.timestamp(result.after.time.astimezone(UTC))
     return found
+
+
+def _metadata(value: object) -> Any:
+    """A value as Dagster shows it: numbers are plotted over the runs."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Mapping):
+        return str(value)
+    return {str(name): one for name, one in value.items()} if isinstance(value, Mapping) else value
 
 
 def load_table(

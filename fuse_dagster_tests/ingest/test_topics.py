@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -15,8 +15,9 @@ import pytest
 from fuse_dagster import Kafka
 from fuse_dagster.core.errors import ConfigError, GapError, InputError, NotThereError, StoreUnavailableError
 from fuse_dagster.engines.local.reading import scan
-from fuse_dagster.ingest import Position, Reading, Source
+from fuse_dagster.ingest import Position, Reading, Source, TellsProgress
 from fuse_dagster.ingest.topics import TopicMessages, TopicReading, offset_ranges
+from fuse_dagster.ingest.topics.offsets import Reached
 from fuse_dagster.tables import Append, History, Upsert, current, write
 
 pytest.importorskip("confluent_kafka")
@@ -78,7 +79,7 @@ def test_each_reading_begins_where_the_last_ended(source_of: Callable[..., Topic
     assert first is not None
     assert first.time == dt.datetime(2023, 11, 14, 22, 13, 20, 4000, tzinfo=dt.UTC)
     assert json.loads(json.dumps(dict(first.value))) == first.value
-    assert (reading.progress().lag_messages, reading.progress().lag_seconds) == (0, 0.0)
+    assert (reading.state().lag_messages, reading.state().lag_seconds) == (0, 0.0)
     frame, second, _ = read(source, first)
     assert frame.is_empty()
     assert second is None, "nothing was read, so the position stays"
@@ -107,7 +108,7 @@ def test_gaps_of_transactions_are_passed(source_of: Callable[..., TopicMessages]
     frame, position, reading = read(source)
     assert frame["n"].to_list() == [0]
     assert offsets(position) == {"0": 8}, "the end, behind the markers of both"
-    assert reading.progress().lag_messages == 0
+    assert reading.state().lag_messages == 0
     with open_transaction(kafka, topic, [said({"n": 1})], commit=True):
         frame, during, _ = read(source, position)
         assert frame.is_empty()
@@ -130,9 +131,33 @@ def test_a_load_takes_no_more_than_it_may(source_of: Callable[..., TopicMessages
             if position is None:
                 break
             assert sum(offsets(position).values()) == len(found)
-            assert reading.progress().lag_messages == 40 - len(found)
+            assert reading.progress()["consumer_lag"] == 40 - len(found)
+            assert reading.progress()["offsets_after"] == offsets(position)
             since = position
         assert sorted(found) == list(range(40))
+
+
+def test_a_reading_tells_its_lag_in_numbers_to_plot() -> None:
+    """Before it has read anything: what is left is all that was there."""
+    start = Reached(topic="x", offsets={0: 3, 1: 4, 10: 1}, times={0: 1_700_000_000_000})
+    read_nothing = TopicReading(
+        client=cast("Any", None), topic="orders", ranges={}, ends={0: 10, 1: 4, 10: 1}, start=start, since=start,
+        shape=cast("Any", None), budget=cast("Any", None), lost=2,
+    )  # fmt: skip
+    assert isinstance(read_nothing, TellsProgress)
+    told = read_nothing.progress()
+    age = told.pop("consumer_lag_seconds")
+    assert isinstance(age, float)
+    assert age > 80_000_000
+    assert told == {
+        "messages": 0,
+        "message_bytes": 0,
+        "messages_broken": 0,
+        "messages_lost": 2,
+        "consumer_lag": 7,
+        "offsets_before": {"0": 3, "1": 4, "10": 1},
+        "offsets_after": {"0": 3, "1": 4, "10": 1},
+    }
 
 
 def test_the_time_of_a_position_is_that_of_what_is_complete(
@@ -182,7 +207,7 @@ def test_what_retention_took_is_told_and_never_skipped_quietly(
     with caplog.at_level(logging.WARNING):
         frame, _, reading = read(source_of(topic, on_gap="earliest"), position)
     assert frame["n"].to_list() == [7, 8, 9]
-    assert reading.progress().lost == 4
+    assert reading.state().lost == 4
     assert "no longer holds 4 offsets" in caplog.text
 
 
@@ -262,7 +287,7 @@ def test_what_cannot_be_read_is_put_aside_and_the_others_go_on(
     assert "no JSON" in reasons[0]
     assert reasons[1] == "The column `n` can't hold it: a text is no `int64`."
     assert "`_offset`" in reasons[2]
-    assert reading.progress().rejected == 3
+    assert reading.state().rejected == 3
 
 
 def test_types_come_from_the_values_without_loss(source_of: Callable[..., TopicMessages], kafka: KafkaServer) -> None:

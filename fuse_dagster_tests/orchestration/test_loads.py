@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from fuse_dagster import DeltaIOManager, discover, load_table, load_tables, watermark_check
 from fuse_dagster.core.errors import ConfigError
-from fuse_dagster.ingest import TableSource
+from fuse_dagster.ingest import Ledger, Position, TableSource
 from fuse_dagster.orchestration.loads import Load, names_in
 from fuse_dagster.tables import Append, History, Overwrite, Upsert
 from fuse_dagster_tests.ingest.shop import Shop
@@ -166,3 +169,56 @@ def test_a_list_of_tables_becomes_assets_in_the_groups_of_the_source(lake: Lake,
         load_tables(["a.b c", "a.b_c"], source, connection="shop", mode=Append())
     with pytest.raises(ConfigError, match="There are no names"):
         load_tables([], source, connection="shop", mode=Append())
+
+
+class _Talker:
+    """A source whose reading says more of itself."""
+
+    identity = "talker"
+
+    def __init__(self, *told: Any) -> None:
+        self.told = list(told)
+
+    @contextmanager
+    def read(self, since: Position | None, ledger: Ledger | None = None) -> Iterator[_Talking]:
+        del since, ledger
+        yield _Talking(self.told.pop(0))
+
+
+class _Talking:
+    def __init__(self, told: Any) -> None:
+        self.told = told
+
+    def batches(self) -> pa.RecordBatchReader:
+        return pl.DataFrame({"n": [1]}).to_arrow().to_reader()
+
+    def position(self) -> None:
+        return None
+
+    def rejected(self) -> pl.DataFrame:
+        return pl.DataFrame()
+
+    def landed(self) -> None:
+        """Nothing follows."""
+
+    def progress(self) -> Any:
+        if isinstance(self.told, Exception):
+            raise self.told
+        return self.told
+
+
+def test_what_a_reading_tells_becomes_metadata_to_plot(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+    odd = {"files": 3, "lag": 0.5, "offsets": {"0": 7}, "note": "x", "rows_loaded": 99, "odd": timedelta(1), "ok": True}
+    talker = _Talker(odd, OSError("no numbers today"))
+
+    @load_table(mode=Append())
+    def told() -> _Talker:
+        return talker
+
+    found = metadata(_run(lake, told), "told")
+    assert (found["files"], found["lag"], found["offsets"], found["note"]) == (3, 0.5, {"0": 7}, "x")
+    assert (found["rows_loaded"], found["odd"], found["ok"]) == (1, "1 day, 0:00:00", "True"), "what is ours stays ours"
+    values = _run(lake, told).asset_materializations_for_node("told")[0].metadata
+    assert "files" not in values
+    assert values["rows_loaded"] == dg.MetadataValue.int(1)
+    assert "no numbers today" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -220,6 +221,7 @@ def _answer(context: typer.Context, result: LoadResult, where: Place) -> None:
         "lag_seconds": None if result.lag is None else result.lag.total_seconds(),
         "seconds": result.seconds,
         "drift": result.drift.sentences,
+        "progress": result.progress,
         "written": written,
     }
     lines = [
@@ -233,9 +235,14 @@ def _answer(context: typer.Context, result: LoadResult, where: Place) -> None:
         ("closed", written.closed),
         ("deleted", written.deleted),
         ("drift", "; ".join(result.drift.sentences) or "none"),
+        *((name.replace("_", " "), _listed(value)) for name, value in result.progress.items()),
     ]
     done = f"Loaded {counted(result.rows, 'row')}"
     done += "; nothing had to be written." if written.version is None else f" in version {written.version}."
     output(context).answer(told, facts(lines), done)
     if result.rejected:
         output(context).note(f"{result.rejected:,} could not be taken; see `{where}__rejected`.")
+
+
+def _listed(value: object) -> object:
+    return ", ".join(f"{name}: {one}" for name, one in value.items()) if isinstance(value, Mapping) else value

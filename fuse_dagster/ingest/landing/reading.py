@@ -117,6 +117,17 @@ class LandingReading:
             return {path for path, (content, _, broken) in said.items() if content in known or broken in known}
         return {path for path, (content, _, _) in said.items() if content in known}
 
+    def progress(self) -> dict[str, int]:
+        """How many files were loaded, their bytes, how many were broken, known already, or not complete yet."""
+        loaded = self.loaded
+        return {
+            "files_loaded": len(loaded),
+            "file_bytes": sum(one.entry.size for one in loaded),
+            "files_broken": sum(one["state"] == "broken" for one in self._entries.values()),
+            "files_known": len(self._copies),
+            "files_waiting": len(self._found.waiting),
+        }
+
     @property
     def loaded(self) -> list[Entry]:
         """The files whose rows are in this load."""

@@ -21,7 +21,7 @@ from fuse_dagster.ingest.topics.rows import Row, Shape, own_types
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
-    from fuse_dagster.ingest.source import Position
+    from fuse_dagster.ingest.source import Position, Value
 
 REJECTED = {
     "_partition": pl.Int32(),
@@ -109,7 +109,7 @@ class TopicReading:
         for part in self._parts():
             if rows := list(self._rows(part)):
                 gathered.add(rows)
-        if left := self.progress().lag_messages:
+        if left := self.state().lag_messages:
             logger.info("the load of the topic `%s` is full; %d offsets are left for the next", self.topic, left)
         return gathered.batches()
 
@@ -129,7 +129,22 @@ class TopicReading:
         if self.group and self.saves:
             self.client.commit(self.topic, self._after().offsets)
 
-    def progress(self) -> Progress:
+    def progress(self) -> dict[str, Value]:
+        """The same as numbers to plot, for a load to hand on."""
+        now = self.state()
+        told: dict[str, Value] = {
+            "messages": now.messages,
+            "message_bytes": now.bytes,
+            "messages_broken": now.rejected,
+            "messages_lost": now.lost,
+            "consumer_lag": now.lag_messages,
+            "offsets_before": _by_partition(now.before),
+            "offsets_after": _by_partition(now.after),
+        }
+        behind = now.lag_seconds
+        return told if behind is None else {**told, "consumer_lag_seconds": round(behind, 3)}
+
+    def state(self) -> Progress:
         """What was done; asked after the batches were consumed."""
         after = self._after()
         lag = sum(max(0, end - after.offsets.get(number, 0)) for number, end in self.ends.items())
@@ -167,6 +182,10 @@ class TopicReading:
         reached = {} if self._messages is None else self._messages.reached
         offsets = {**self.start.offsets, **reached}
         return Reached(topic=self.start.topic, offsets=offsets, times={**self.start.times, **self._times})
+
+
+def _by_partition(offsets: Mapping[int, int]) -> dict[str, int]:
+    return {str(number): offset for number, offset in sorted(offsets.items())}
 
 
 def _dead(message: Message, time: int | None, why: str) -> dict[str, Any]:

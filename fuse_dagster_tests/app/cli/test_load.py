@@ -168,10 +168,27 @@ def test_files_of_a_folder_come_once_and_broken_ones_are_put_aside(fuse: Fuse, t
     words += ["-o", "name={carrier}_{day:%Y%m%d}.csv", "-o", "metadata=path", "-o", "after=move"]
     said = fuse(*words, "--json")
     assert (said.result["rows"], said.result["rejected"]) == (1, 1)
+    assert said.result["progress"] == {
+        "files_loaded": 1,
+        "file_bytes": 12,
+        "files_broken": 1,
+        "files_known": 0,
+        "files_waiting": 0,
+    }
     assert said.result["uri"] == str(tmp_path / "lake" / "bronze" / "flights")
     assert "1 could not be taken" in said.err
     assert "bronze/flights__rejected" in said.err
-    assert fuse(*words, "--json").result["rows"] == 0
+    (folder / "LH_20240101.csv").write_text("n,delay\n1,2\n")  # the content that was loaded
+    (folder / "LX_20240101.csv.part").write_text("n")
+    again = fuse(*words)
+    assert "Loaded 0 rows" in again.out
+    shown = [line for line in again.out.splitlines() if line.startswith("files")]
+    assert [line.split() for line in shown] == [
+        ["files", "loaded", "0"],
+        ["files", "broken", "0"],
+        ["files", "known", "1"],
+        ["files", "waiting", "1"],
+    ]
     assert scan("lake/bronze/flights").select("carrier", "n").collect().rows() == [("AA", 1)]
     assert (folder / "_done" / "AA_20240101.csv").is_file()
 
