@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fuse_dagster.orchestration.loads import discover, load_table, load_tables
     from fuse_dagster.orchestration.maintenance import maintenance_job
     from fuse_dagster.orchestration.qdrant_io_manager import QdrantIOManager
+    from fuse_dagster.orchestration.reconciling import compare_keys_job
     from fuse_dagster.orchestration.spark import SparkResource
     from fuse_dagster.orchestration.sql_models import sql_model
     from fuse_dagster.orchestration.watermarks import watermark_check
@@ -87,6 +88,7 @@ _WHERE = {
     "Snowflake": "connectors.snowflake",
     "SparkResource": "orchestration.spark",
     "Volume": "connectors.volumes",
+    "compare_keys_job": "orchestration.reconciling",
     "delta_table": "orchestration.assets",
     "discover": "orchestration.loads",
     "history_checks": "orchestration.checks",
@@ -137,6 +139,7 @@ __all__ = [
     "Snowflake",
     "SparkResource",
     "Volume",
+    "compare_keys_job",
     "delta_table",
     "discover",
     "history_checks",

@@ -3,15 +3,18 @@
 from fuse_dagster.ingest.databases import TableSource, Window
 from fuse_dagster.ingest.drift import Drift, DriftPolicy
 from fuse_dagster.ingest.load import LoadResult, load, position_of
+from fuse_dagster.ingest.reconciling import ListsKeys, Reconciled, reconcile_deletes
 from fuse_dagster.ingest.source import Ledger, Position, Reading, Remembers, Source, TellsProgress
 
 __all__ = [
     "Drift",
     "DriftPolicy",
     "Ledger",
+    "ListsKeys",
     "LoadResult",
     "Position",
     "Reading",
+    "Reconciled",
     "Remembers",
     "Source",
     "TableSource",
@@ -19,4 +22,5 @@ __all__ = [
     "Window",
     "load",
     "position_of",
+    "reconcile_deletes",
 ]

@@ -169,6 +169,15 @@ class TableSource:
         with self._asked(text, values) as reader:
             yield _Rows(self, reader, since, upper)
 
+    def key_rows(self, keys: Sequence[str]) -> AbstractContextManager[pa.RecordBatchReader]:
+        """The keys of all rows that are there, whatever their cursor, in one statement.
+
+        Args:
+            keys: Columns.
+        """
+        chosen = ", ".join(f"source.{self._quoted(name)}" for name in keys)
+        return self._asked(f"SELECT {chosen} FROM {self._from()} AS source", {})  # noqa: S608 - names are quoted
+
     def _problems(self) -> Iterator[str]:
         if (self.table is None) == (self.query is None):
             yield "give either `table` or `query`"

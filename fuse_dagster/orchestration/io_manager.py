@@ -32,8 +32,9 @@ from fuse_dagster.orchestration.loading import (
     source_of_input,
     source_of_key,
 )
-from fuse_dagster.orchestration.loads import describe_load, load_of, load_target
+from fuse_dagster.orchestration.loads import Load, describe_load, load_of, load_target
 from fuse_dagster.orchestration.metadata import add_described, describe_write, summary
+from fuse_dagster.orchestration.reconciling import describe_reconciled, reconcile_target
 from fuse_dagster.orchestration.spark_loading import read_source_with_spark
 from fuse_dagster.orchestration.target import Target, target_of_asset, target_of_output
 from fuse_dagster.orchestration.writing import refuse_nested, write_target
@@ -42,6 +43,8 @@ from fuse_dagster.orchestration.writing import refuse_nested, write_target
 def _land(target: Target, data: object, lake: Lake, log: Logger) -> dict[str, Any]:
     """Write a frame, or load a source, and describe what happened."""
     wanted = load_of(data)
+    if wanted is not None and target.compare_keys:
+        return _reconcile(target, wanted, lake, log)
     loaded = None if wanted is None else load_target(target, wanted)
     result = write_target(target, data) if loaded is None else loaded.written
     log.info(summary(target, result))
@@ -49,6 +52,16 @@ def _land(target: Target, data: object, lake: Lake, log: Logger) -> dict[str, An
         return describe_load(loaded)  # nothing was there to make a table of
     described = describe_write(target, result, lake=lake, log=log)
     return described if loaded is None else {**described, **describe_load(loaded)}
+
+
+def _reconcile(target: Target, wanted: Load, lake: Lake, log: Logger) -> dict[str, Any]:
+    """End what is gone from a source, and describe what happened."""
+    found, reached = reconcile_target(target, wanted.source)
+    log.info(summary(target, found.written))
+    described = describe_reconciled(found, reached)
+    if found.written.table_version < 0:
+        return described
+    return {**describe_write(target, found.written, lake=lake, log=log), **described}
 
 
 class DeltaIOManager(ConfigurableIOManager):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from fuse_dagster.ingest.drift import DriftPolicy
+    from fuse_dagster.ingest.source import Position
     from fuse_dagster.orchestration.declarations import PartitionBy
     from fuse_dagster.orchestration.target import Target
 
@@ -124,12 +125,18 @@ def describe_load(result: LoadResult) -> dict[str, Any]:
         "load_seconds": round(result.seconds, 3),
         "drift": "; ".join(result.drift.sentences) or "none",
         "watermark_before": "none" if result.before is None else result.before.said,
-        "watermark_after": "none" if result.after is None else result.after.said,
+        **describe_watermark(result.after),
     }
     if result.lag is not None:
         found["lag_seconds"] = round(result.lag.total_seconds(), 3)
-    if result.after is not None and result.after.time is not None:
-        found[LAST_UPDATED] = dg.MetadataValue.timestamp(result.after.time.astimezone(UTC))
+    return found
+
+
+def describe_watermark(reached: Position | None) -> dict[str, Any]:
+    """How far a source was read, and the time that it stands for, as materialization metadata."""
+    found: dict[str, Any] = {"watermark_after": "none" if reached is None else reached.said}
+    if reached is not None and reached.time is not None:
+        found[LAST_UPDATED] = dg.MetadataValue.timestamp(reached.time.astimezone(UTC))
     return found
 
 
@@ -292,7 +299,7 @@ def names_in(file: Path) -> list[str]:
 def _part(target: Target, source: Source) -> tuple[Source, WriteMode]:
     """The part of the source that the partitions being written are, and the mode that takes it."""
     mode = target.declaration.mode
-    if isinstance(mode, History) and not mode.states_changes and mode.effective_column is None:
+    if isinstance(mode, History) and mode.source == "snapshot" and mode.effective_column is None:
         mode = replace(mode, effective_at=target.run_created, restatements="forget")
     if target.definition is None:
         return source, mode

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 FULL_REFRESH = "fuse/full_refresh"
 """Tag of a run that loads its sources from the start."""
 
+COMPARE_KEYS = "fuse/compare_keys"
+"""Tag of a run that loads nothing, and ends what is gone from its sources."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -42,6 +45,7 @@ class Target:
         root_run: Id of the root run: the same for every retry of it.
         spark: The session that writes; None for the local engine.
         full_refresh: Whether the run asks for its sources to be read from the start.
+        compare_keys: Whether the run asks for what is gone from its sources, rather than for what is new.
     """
 
     asset: AssetKey
@@ -54,6 +58,7 @@ class Target:
     root_run: str
     spark: Any = None
     full_refresh: bool = False
+    compare_keys: bool = False
 
     @property
     def storage_options(self) -> Mapping[str, str]:
@@ -87,7 +92,8 @@ def target_of_output(context: OutputContext, lake: Lake, spark: Any = None) -> T
         run_created=root_created(step.instance, step.dagster_run),
         root_run=step.dagster_run.root_run_id or step.dagster_run.run_id,
         spark=spark,
-        full_refresh=_asks_for_all(step.dagster_run.tags),
+        full_refresh=_says(step.dagster_run.tags, FULL_REFRESH),
+        compare_keys=_says(step.dagster_run.tags, COMPARE_KEYS),
     )
 
 
@@ -120,14 +126,15 @@ def target_of_asset(context: AssetExecutionContext, lake: Lake, asset: AssetKey 
         run_created=root_created(context.instance, context.run),
         root_run=context.run.root_run_id or context.run.run_id,
         spark=spark,
-        full_refresh=_asks_for_all(context.run.tags),
+        full_refresh=_says(context.run.tags, FULL_REFRESH),
+        compare_keys=_says(context.run.tags, COMPARE_KEYS),
     )
 
 
-def _asks_for_all(tags: Mapping[str, str]) -> bool:
-    said = tags.get(FULL_REFRESH, "false")
+def _says(tags: Mapping[str, str], tag: str) -> bool:
+    said = tags.get(tag, "false")
     if said not in ("true", "false"):
-        msg = f"The run's tag `{FULL_REFRESH}` is `{said}`. Valid: true, false."
+        msg = f"The run's tag `{tag}` is `{said}`. Valid: true, false."
         raise ConfigError(msg)
     return said == "true"
 

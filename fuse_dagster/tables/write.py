@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from fuse_dagster.core.errors import ConfigError, OutcomeUnknownError
+from fuse_dagster.core.errors import ConfigError, ConflictError, OutcomeUnknownError
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.core.store_failures import store_errors
 from fuse_dagster.engines.local.addresses import normal_uri
@@ -48,6 +48,7 @@ def write(
     on_rejected: OnRejected | None = None,
     memo: Memo | Callable[[], Memo] | None = None,
     spark: SparkSession | None = None,
+    only_at: int | None = None,
 ) -> WriteResult:
     """Write a batch to a Delta table in one commit, or not at all.
 
@@ -66,6 +67,8 @@ def write(
             be committed, by one of its own, unless it is no news. A function is called once, after the rows were read
             and before anything is committed.
         spark: Write through this session rather than on this machine; `data` may then be a Spark DataFrame, too.
+        only_at: Version of the table that the batch was made from: the commit lands directly after it, or not at all.
+            Not for readers that are written part by part, nor for Spark.
 
     Returns:
         What happened to each row, and the version committed (None where nothing had to be written).
@@ -92,12 +95,14 @@ def write(
         from fuse_dagster.tables.spark.write import write_with_spark
 
         _refuse_memo(memo)
+        _refuse_only_at(only_at, "Spark")
         written, view = write_with_spark(
             spark, table, data, mode, storage_options=storage_options, masked=masked, on_rejected=on_rejected
         )
         return _result(view, written.committed, written.tally, rows=written.rows, started=started)
     with masking(masked), store_errors(normal_uri(table)):
         if isinstance(data, pa.RecordBatchReader) and streams(first := open_view(table, storage_options), data, mode):
+            _refuse_only_at(only_at, "a reader that is written part by part")
             committed, view, tally = _stream(first, data, mode, memo)
             return _result(view, committed, tally, rows=tally.inserted, started=started)
     with masking(masked):
@@ -105,7 +110,9 @@ def write(
         kept, sifted = sift(batch, mode, on_rejected, uri=str(table))
         with store_errors(normal_uri(table)):
             plan = partial(_plan_batch, batch=kept, mode=mode, sifted=sifted)
-            committed, view, tally = _commit(table, plan, mode, storage_options, before=sifted.open, memo=memo)
+            committed, view, tally = _commit(
+                table, plan, mode, storage_options, before=sifted.open, memo=memo, only_at=only_at
+            )
         sifted.open()
     counted = replace(tally, rejected=tally.rejected + sifted.rejected.height)
     return _result(view, committed, counted, rows=batch.height, started=started)
@@ -117,6 +124,11 @@ def _refuse_memo(memo: object) -> None:
             "a load can't be written through Spark: its writer takes one transaction per commit, and no memory beside "
             "it. Leave `spark` out; rows are then written by this process"
         )
+
+
+def _refuse_only_at(only_at: int | None, what: str) -> None:
+    if only_at is not None:
+        raise ConfigError(f"`only_at` is not for {what}; give a frame, written by this process")
 
 
 def _stream(
@@ -164,11 +176,17 @@ def _commit(
     *,
     before: Callable[[], None] | None = None,
     memo: Memo | Callable[[], Memo] | None = None,
+    only_at: int | None = None,
 ) -> tuple[Committed | None, TableView, Tally]:
     """Plan on the newest version until a commit lands, or until there is nothing to commit."""
     carrier = None if memo is None else Carrier(memo if isinstance(memo, Memo) else memo())
     for _ in attempts(str(table)):
         view = replace(open_view(table, storage_options), before_commit=before)
+        if only_at is not None and view.version != only_at:
+            raise ConflictError(
+                f"`{view.uri}` has version {view.version} now, and the batch was made from version {only_at}; nothing "
+                "was written. Make it anew"
+            )
         if not isinstance(mode, History):
             refuse_history(view, mode)
         view = view if carrier is None else carrier.aboard(view)

@@ -13,11 +13,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from fuse_dagster import DeltaIOManager, discover, load_table, load_tables, watermark_check
+from fuse_dagster import DeltaIOManager, compare_keys_job, discover, load_table, load_tables, watermark_check
 from fuse_dagster.core.errors import ConfigError
+from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.ingest import Ledger, Position, TableSource
 from fuse_dagster.orchestration.loads import Load, names_in
-from fuse_dagster.tables import Append, History, Overwrite, Upsert
+from fuse_dagster.tables import Append, History, Overwrite, Upsert, current
 from fuse_dagster_tests.ingest.shop import Shop
 from fuse_dagster_tests.orchestration.helpers import Lake, metadata
 
@@ -222,3 +223,49 @@ def test_what_a_reading_tells_becomes_metadata_to_plot(lake: Lake, caplog: pytes
     assert "files" not in values
     assert values["rows_loaded"] == dg.MetadataValue.int(1)
     assert "no numbers today" in caplog.text
+
+
+@pytest.mark.parametrize("mode", [Upsert(keys=["id"]), History(keys=["id"], deletes="ignore")])
+def test_a_run_with_the_tag_ends_what_is_gone_and_stays_as_fresh_as_it_was(lake: Lake, shop: Shop, mode: Any) -> None:
+    orders = _orders(shop, mode=mode)
+    loaded = metadata(_run(lake, orders), "orders")
+    shop.do("DELETE FROM orders WHERE id = 1", "INSERT INTO orders VALUES (3, '2024-01-01 10:00Z', 'too late')")
+    job = compare_keys_job(orders)
+    resources = {"io_manager": DeltaIOManager(lake=lake.connector)}
+    defs = dg.Definitions(assets=[orders], jobs=[job], resources=resources)
+    run = defs.resolve_job_def(job.name).execute_in_process(instance=lake.instance)
+    found = metadata(run, "orders")
+    assert (found["keys_in_source"], found["keys_in_table"], found["keys_gone"]) == (2, 2, 1)
+    assert (found["keys_only_in_source"], found["keys_left"], found["committed"]) == (1, 0, True)
+    assert found["dagster/last_updated_timestamp"] == loaded["dagster/last_updated_timestamp"]
+    assert found["watermark_after"] == loaded["watermark_after"]
+    assert "rows_loaded" not in found
+    table = lake.root / "orders"
+    rows = scan(table) if isinstance(mode, Upsert) else current(table)
+    assert rows.collect()["id"].to_list() == [2]
+    again = metadata(_run(lake, orders, tags={"fuse/compare_keys": "true"}), "orders")
+    assert (again["keys_gone"], again["committed"]) == (0, False)
+    assert metadata(_run(lake, orders), "orders")["rows_loaded"] == 0
+
+
+def test_a_comparison_that_cannot_be_is_refused(lake: Lake, shop: Shop) -> None:
+    days = dg.DailyPartitionsDefinition("2024-01-01")
+    with pytest.raises(ConfigError, match=r"(?s)ends nothing by keys.*has partitions"):
+        compare_keys_job(_orders(shop, mode=Append(), partitions_def=days, partition_by="changed"))
+    with pytest.raises(ConfigError, match="no asset"):
+        compare_keys_job()
+    tags = {"fuse/compare_keys": "true"}
+    parts = _orders(shop, mode=Overwrite(), partitions_def=days, partition_by="changed")
+    with pytest.raises(ConfigError, match="has partitions, of which a run reads a part"):
+        _run(lake, parts, partition="2024-01-01", tags=tags)
+
+    @load_table(mode=Upsert(keys=["n"]))
+    def told() -> _Talker:
+        return _Talker()
+
+    with pytest.raises(ConfigError, match="can't list its keys"):
+        _run(lake, told, tags=tags)
+    with pytest.raises(ConfigError, match="Valid: true, false"):
+        _run(lake, _orders(shop), tags={"fuse/compare_keys": "yes"})
+    empty = metadata(_run(lake, _orders(shop, mode=Upsert(keys=["id"])), tags=tags), "orders")
+    assert (empty["keys_in_table"], empty["keys_only_in_source"]) == (0, 2)

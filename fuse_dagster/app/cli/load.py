@@ -60,6 +60,7 @@ EXAMPLES = examples(
     "fuse load stream orders lake/bronze/orders -o value=json",
     "fuse load landing flights bronze/flights --connection lake -o name={carrier}_{day:%Y%m%d}.csv -o after=move",
     "fuse load shop public.prices lake/silver/prices --cursor updated_at --mode history --keys sku",
+    "fuse load shop public.orders lake/bronze/orders --cursor updated_at --mode upsert --keys id --compare-keys",
 )
 
 
@@ -94,6 +95,16 @@ def load(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Read the source from its start, whatever was read before.")
     ] = False,
+    compare_keys: Annotated[
+        bool,
+        typer.Option("--compare-keys", help="Load nothing: end rows that are gone from the source, by comparing keys."),
+    ] = False,
+    max_delete_fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="The highest share of keys that may be gone at a time, 0 to 1; 0.5 by default.", show_default=False
+        ),
+    ] = None,
     drift: Annotated[
         _Drift, typer.Option(help="What to make of columns that differ from the table's.")
     ] = _Drift.EVOLVE,
@@ -138,14 +149,17 @@ def load(
     declared: dict[str, Any] = {
         "keys": keys, "source": states, "deletes": deletes, "effective_column": effective_column,
         "sequence_by": sequence_by, "delete_when": delete_when, "soft_delete": soft_delete, "track": track,
-        "ignore": ignore, "timezone": timezone,
+        "ignore": ignore, "timezone": timezone, "max_delete_fraction": max_delete_fraction,
     }  # fmt: skip
     chosen = _mode(mode, declared, where)
     asked = Asked(cursor=cursor or "", lag=lag or "", query=question or "", options=pairs(options, "--option"))
     found, part = source_of(connection_of(source), name, asked), None
+    if (window is not None) + full_refresh + compare_keys > 1:
+        raise typer.BadParameter("--window, --full-refresh and --compare-keys exclude each other; keep one.")
+    if compare_keys:
+        _compare(context, found, chosen, where, f"compare the keys of {name} of {source} with {where}")
+        return
     if window is not None:
-        if full_refresh:
-            raise typer.BadParameter("--window reads a part, and --full-refresh all of the source; keep one.")
         found, part = window_of(found, [window])
     with counting(f"load {name} of {source} into {where}") as told:
         result = bring(
@@ -160,9 +174,23 @@ def load(
     _answer(context, result, where)
 
 
+def _compare(context: typer.Context, source: Any, mode: WriteMode, where: Place, doing: str) -> None:
+    from fuse_dagster.ingest import reconcile_deletes
+
+    with counting(doing):
+        found = reconcile_deletes(source, where.uri, mode, storage_options=where.options or None)
+    told = {"uri": where.uri, **found.numbers, "at": found.at, "seconds": found.seconds, "written": found.written}
+    lines = [(name.replace("_", " "), value) for name, value in found.numbers.items()]
+    ended = found.written.closed
+    done = "Nothing is gone; nothing had to be written."
+    if found.written.version is not None:
+        done = f"Ended {counted(ended, 'key')} in version {found.written.version}."
+    output(context).answer(told, facts(lines), done)
+
+
 _FITTING = {
     _Mode.APPEND: {"keys"},
-    _Mode.UPSERT: {"keys", "sequence_by", "delete_when", "soft_delete"},
+    _Mode.UPSERT: {"keys", "sequence_by", "delete_when", "soft_delete", "max_delete_fraction"},
     _Mode.OVERWRITE: set[str](),
 }
 

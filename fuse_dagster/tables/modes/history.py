@@ -40,7 +40,8 @@ class History:
         effective_column: Column with the time of each row; stored, never tracked. In a snapshot batch each distinct
             value is one complete snapshot.
         sequence_by: For changes: column that orders statements of one key at one time; stored, never tracked.
-        delete_when: For changes: SQL predicate that marks a row as a delete. Null means no delete.
+        delete_when: For changes, and snapshots whose absences say nothing (`deletes="ignore"`): SQL predicate that
+            marks a row as a delete. Null means no delete.
             The columns it reads are tracked like any other: name an operation code in `ignore`.
         deletes: What a key's absence from a snapshot means. `close` ends it; `ignore` leaves it as it is.
         track: Columns whose changes make a version; by default all that are neither key, time, sequence nor ignored.
@@ -189,9 +190,12 @@ class History:
             if self.deletes == "ignore":
                 yield "`deletes` is about absence from a snapshot; a feed of changes says its deletes by `delete_when`"
         else:
-            for name in ("sequence_by", "delete_when"):
-                if getattr(self, name) is not None:
-                    yield f'`{name}` orders or marks single statements; it goes with `source="changes"`'
+            if self.sequence_by is not None:
+                yield '`sequence_by` orders single statements; it goes with `source="changes"`'
+            if self.delete_when is not None and self.deletes == "close":
+                yield (
+                    '`delete_when` marks single statements; it goes with `source="changes"`, or with `deletes="ignore"`'
+                )
 
     def _wrong_missing(self) -> Iterable[str]:
         if self.missing_column == "carry" and self.states_changes:

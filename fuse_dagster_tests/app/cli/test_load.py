@@ -159,6 +159,20 @@ def test_a_history_of_changes_takes_its_operations(fuse: Fuse) -> None:
     assert "at" in refused.error["message"]
 
 
+@pytest.mark.parametrize("mode", ["upsert", "history"])
+def test_keys_are_compared_where_loads_bring_only_what_is_new(fuse: Fuse, mode: str) -> None:
+    words = (*ORDERS, "--mode", mode, "--keys", "id", "--compare-keys")
+    assert fuse(*ORDERS, "--mode", mode, "--keys", "id").code == exits.OK
+    assert "Nothing is gone" in fuse(*words).out
+    change("DELETE FROM orders WHERE id = 1", "INSERT INTO orders VALUES (3, 1, 'never seen')")
+    refused = fuse(*words, "--max-delete-fraction", "0.1", "--json")
+    assert (refused.error["type"], refused.code) == ("DeleteGuardError", exits.CODES[Kind.INPUT])
+    found = fuse(*words, "--json").result
+    assert (found["keys_gone"], found["keys_only_in_source"], found["written"]["closed"]) == (1, 1, 1)
+    held = current("lake/orders") if mode == "history" else scan("lake/orders")
+    assert held.collect()["id"].to_list() == [2]
+
+
 def test_files_of_a_folder_come_once_and_broken_ones_are_put_aside(fuse: Fuse, tmp_path: Path) -> None:
     folder = tmp_path / "landing" / "flights"
     folder.mkdir(parents=True)
@@ -224,6 +238,9 @@ def test_an_endpoint_is_asked_for_what_is_new(fuse: Fuse, rest: RestServer) -> N
         (("shop", "orders", "--cursor", "name", "--window", "a..b"), "config", "no window"),
         (("shop", "orders", "--cursor", "changed", "--window", "1..2"), "config", "would double"),
         (("shop", "orders", "--cursor", "changed", "--window", "1..2", "--full-refresh"), "usage", "keep one"),
+        (("shop", "orders", "--cursor", "changed", "--compare-keys", "--full-refresh"), "usage", "keep one"),
+        (("shop", "orders", "--cursor", "changed", "--compare-keys"), "config", "knows no keys"),
+        (("stream", "orders", "--mode", "upsert", "--keys", "id", "--compare-keys"), "config", "can't list its keys"),
         (("shop", "orders", "--cursor", "changed", "-o", "columns"), "usage", "old=new"),
         (("shop", "orders", "--cursor", "changed", "-o", "reread=5"), "config", "would double"),
         (("api", "flights", "--cursor", "at"), "config", "-o since=updated_since"),

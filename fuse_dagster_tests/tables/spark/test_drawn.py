@@ -141,6 +141,19 @@ def test_changes(spark: SparkSession, schema: Schema, first: int, data: st.DataO
         assert read(table, schema) == of_changes(statements)
 
 
+def test_snapshots_whose_absences_say_nothing_may_mark_deletes(spark: SparkSession, tmp_path: Path) -> None:
+    mode = History(keys=["id"], deletes="ignore", delete_when="gone", ignore=["gone"], effective_column="at")
+    said = [[(1, False), (2, False), (3, False)], [(1, True)], [(2, True), (1, False)]]
+    steps = [
+        (pl.DataFrame([(*row, moment(at)) for row in rows], schema=["id", "gone", "at"], orient="row"), mode)
+        for at, rows in enumerate(said)
+    ]
+    table = in_turn(str(tmp_path), steps, spark, first=0)
+    versions = pl.read_delta(table).sort("id", "valid_from").select("id", "valid_from", "valid_to")
+    first, second, third = map(moment, range(3))
+    assert versions.rows() == [(1, first, second), (1, third, None), (2, first, third), (3, first, None)]
+
+
 @FEW
 @given(schemas, st.integers(0, 1), st.sampled_from(["keep", "delete"]), st.data())
 def test_upserts(spark: SparkSession, schema: Schema, first: int, absent: Any, data: st.DataObject) -> None:
