@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -18,8 +18,7 @@ from fuse_dagster.connectors.streams.broker import Broker
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import did_you_mean
 from fuse_dagster.ingest import TableSource, Window
-from fuse_dagster.tables import Overwrite, WriteMode
-from fuse_dagster.tables.slices import Slice
+from fuse_dagster.tables import Overwrite, WriteMode, slices
 
 if TYPE_CHECKING:
     from fuse_dagster.connectors.base import Connector
@@ -91,8 +90,8 @@ def source_of(connector: Connector, name: str, asked: Asked) -> Source:
     raise ConfigError(msg)
 
 
-def window_of(source: Source, said: Sequence[str]) -> tuple[Source, Slice]:
-    """A part of a source, and the slice of the table that it is.
+def window_of(source: Source, said: Sequence[str]) -> tuple[Source, slices.Slice]:
+    """Parts of a source, and the slice of the table that they are.
 
     Args:
         source: The whole.
@@ -109,16 +108,15 @@ def window_of(source: Source, said: Sequence[str]) -> tuple[Source, Slice]:
     if source.cursor not in schema:
         msg = f"`{source.identity}` has no column `{source.cursor}`. {did_you_mean(source.cursor, schema)}"
         raise ConfigError(msg)
-    (window,) = [_window(text, source.cursor, schema[source.cursor]) for text in said]
-    return source.within(window.start, window.end), Slice.window(source.cursor, window.start, window.end)
+    windows = [_window(text, source.cursor, schema[source.cursor]) for text in said]
+    part = tuple((slices.Window(source.cursor, one.start, one.end),) for one in windows)
+    return source.within_any(*windows), slices.Slice(part)
 
 
-def mode_in(mode: WriteMode, part: Slice | None) -> WriteMode:
+def mode_in(mode: WriteMode, part: slices.Slice | None) -> WriteMode:
     """The mode that takes a part: an overwrite replaces that part only."""
     if part is None or not isinstance(mode, Overwrite):
         return mode
-    from dataclasses import replace
-
     return replace(mode, where=part)
 
 

@@ -90,7 +90,7 @@ class TableSource:
         timezone: In which timestamps without a zone are written, to tell freshness; nothing else depends on it.
         ahead: How far into the future a cursor of times may be. One row of the year 9999 would hide all that follow,
             so the reading is refused; None believes any time.
-        window: Only this part, and the watermark stays where it is.
+        window: Only this part, or these, and the watermark stays where it is.
         name: What the position is known by; the table by default. Two sources that feed one table need two names.
         moved_from: The place that the database had before, where it has moved with its rows.
 
@@ -111,7 +111,7 @@ class TableSource:
     null_cursor: NullCursor = "error"
     timezone: str | None = None
     ahead: timedelta | None = timedelta(days=1)
-    window: Window | None = None
+    window: Window | Sequence[Window] | None = None
     name: str | None = None
     moved_from: str | None = None
 
@@ -144,7 +144,11 @@ class TableSource:
 
     def within(self, start: Any, end: Any) -> TableSource:
         """The part of it from `start` to before `end`, for a backfill; the watermark stays where it is."""
-        return replace(self, window=Window(start=start, end=end))
+        return self.within_any(Window(start=start, end=end))
+
+    def within_any(self, *windows: Window) -> TableSource:
+        """Several parts of it, in one statement; a row that lies in two comes once."""
+        return replace(self, window=windows[0] if len(windows) == 1 else windows)
 
     @contextmanager
     def read(self, since: Position | None, ledger: Ledger | None = None) -> Iterator[Reading]:
@@ -158,7 +162,7 @@ class TableSource:
         since = self._checked(since)
         self._refuse_nulls()
         if self.window is not None:
-            where, values = self._within(self.window)
+            where, values = self._within()
             upper = None
         else:
             upper = self._upper(since)
@@ -187,6 +191,8 @@ class TableSource:
             yield "`parameters` belong to a `query`"
         if self.lag is not None and self.reread is not None:
             yield "`lag` and `reread` exclude each other: one takes late rows once, the other takes all rows again"
+        if self.window is not None and not self._windows:
+            yield "`window` is empty; give a part, or None for what is new"
         if self.columns is not None and self.cursor not in self.columns:
             yield f"`columns` leaves out the cursor `{self.cursor}`"
         if self.columns is not None and (lost := [key for key in self.keys if key not in self.columns]):
@@ -278,11 +284,18 @@ class TableSource:
             where = f"{self._cursor} >= :fuse_from AND {where}"
         return (f"(({where}) OR {self._cursor} IS NULL)" if self.null_cursor == "include" else where), values
 
-    def _within(self, window: Window) -> tuple[str, dict[str, Any]]:
-        for bound in (window.start, window.end):
-            encode(bound)
-        where = f"{self._cursor} >= :fuse_from AND {self._cursor} < :fuse_upper"
-        return where, {"fuse_from": window.start, "fuse_upper": window.end}
+    @property
+    def _windows(self) -> Sequence[Window]:
+        return [self.window] if isinstance(self.window, Window) else list(self.window or ())
+
+    def _within(self) -> tuple[str, dict[str, Any]]:
+        parts, values = [], {}
+        for number, window in enumerate(self._windows):
+            for name, bound in ((f"fuse_from_{number}", window.start), (f"fuse_upper_{number}", window.end)):
+                encode(bound)
+                values[name] = bound
+            parts.append(f"({self._cursor} >= :fuse_from_{number} AND {self._cursor} < :fuse_upper_{number})")
+        return " OR ".join(parts), values
 
     def _flags(self, since: Position | None, upper: Any, values: dict[str, Any]) -> list[str]:
         """Columns by which the database, which knows its own order, tells rows that are seen twice."""

@@ -7,7 +7,7 @@ ended, whatever Dagster's own storage says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
@@ -18,6 +18,7 @@ import dagster as dg
 from fuse_dagster.connectors.base import CanListNames
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import listing
+from fuse_dagster.ingest.databases import Window as Part
 from fuse_dagster.ingest.load import LoadResult, load
 from fuse_dagster.ingest.source import Source
 from fuse_dagster.orchestration.assets import AssetOptions, CommonOptions, Decorator, delta_table
@@ -54,6 +55,14 @@ class ReadsParts(Protocol):
 
     def within(self, start: Any, end: Any) -> Source:
         """The part from `start` to before `end`."""
+
+
+@runtime_checkable
+class ReadsSeveralParts(ReadsParts, Protocol):
+    """A source of which several parts can be read at once."""
+
+    def within_any(self, *windows: Part) -> Source:
+        """The rows that lie in any of these parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +321,23 @@ def _part(target: Target, source: Source) -> tuple[Source, WriteMode]:
         )
         raise ConfigError(msg)
     where = slice_of(target.keys, target.definition, by, source.schema())
-    windows = [condition for both in where.any_of for condition in both]
-    if len(windows) != 1 or not isinstance(windows[0], Window):
-        msg = f"`{name}` loads one window of time at a time; {listing(target.keys)} are none. Run them one by one."
+    windows = [condition for both in where.any_of for condition in both if isinstance(condition, Window)]
+    if len(windows) != sum(map(len, where.any_of)):
+        msg = f"`{name}` loads windows of time; {listing(target.keys)} are none. Partition it by time, or not at all."
         raise ConfigError(msg)
-    part = source.within(windows[0].start, windows[0].end)
+    part = _read_within(source, windows, name)
     if isinstance(mode, Overwrite) and not mode.chooses_rows:
         return part, replace(mode, where=where)
     return part, mode
+
+
+def _read_within(source: ReadsParts, windows: Sequence[Window], name: str) -> Source:
+    if len(windows) == 1:
+        return source.within(windows[0].start, windows[0].end)
+    if not isinstance(source, ReadsSeveralParts):
+        msg = (
+            f"`{name}` is to load {len(windows)} windows that do not adjoin, and its source reads one at a time. Run "
+            "them one by one, or give the source a `within_any`."
+        )
+        raise ConfigError(msg)
+    return source.within_any(*(Part(start=one.start, end=one.end) for one in windows))

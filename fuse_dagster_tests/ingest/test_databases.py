@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fuse_dagster.core.errors import ConfigError, InputError, SchemaError
 from fuse_dagster.engines.local.reading import scan
-from fuse_dagster.ingest import Ledger, Position, Reading, Source, TableSource, load, position_of
+from fuse_dagster.ingest import Ledger, Position, Reading, Source, TableSource, Window, load, position_of
 from fuse_dagster.tables import Append, History, Overwrite, Slice, Upsert, WriteMode
 from fuse_dagster_tests.ingest.shop import Shop
 
@@ -249,6 +249,17 @@ def test_a_backfill_of_a_window_leaves_the_watermark_alone(tmp_path: Path) -> No
     assert position_of(tmp_path, "orders") == before
     assert scan(tmp_path).collect().sort("id")["name"].to_list() == ["a", "B", "c"]
     assert load(_source(shop), tmp_path, Append()).rows == 1
+
+
+def test_several_windows_are_read_in_one_statement_and_each_row_once(tmp_path: Path) -> None:
+    shop = _orders()
+    shop.do("INSERT INTO orders SELECT i, i, 'x' FROM range(20) t(i)")
+    parts = [Window(start=2, end=5), Window(start=4, end=7), Window(start=12, end=13)]
+    load(_source(shop).within_any(*parts), tmp_path, Upsert(keys=["id"]))
+    assert sorted(row[0] for row in _rows(tmp_path)) == [2, 3, 4, 5, 6, 12]
+    assert position_of(tmp_path, "orders") is None
+    with pytest.raises(ConfigError, match="`window` is empty"):
+        _source(shop).within_any()
 
 
 def test_a_full_refresh_replaces_what_was_appended(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from fuse_dagster.ingest import Ledger, Position, TableSource
 from fuse_dagster.orchestration.loads import Load, names_in
 from fuse_dagster.tables import Append, History, Overwrite, Upsert, current
 from fuse_dagster_tests.ingest.shop import Shop
-from fuse_dagster_tests.orchestration.helpers import Lake, metadata
+from fuse_dagster_tests.orchestration.helpers import RANGE_END, RANGE_START, Lake, metadata
 
 
 @pytest.fixture
@@ -101,6 +101,40 @@ def test_a_partition_is_a_window_of_the_source(lake: Lake, shop: Shop) -> None:
     assert lake.rows("orders").sort("id")["name"].to_list() == ["a", "B"]
     with pytest.raises(ConfigError, match="Name in `partition_by` the cursor"):
         _run(lake, _orders(shop, mode=Overwrite(), partition_by="id", partitions_def=days), partition="2024-01-01")
+
+
+def test_a_run_loads_windows_that_do_not_adjoin(lake: Lake, shop: Shop) -> None:
+    """The second day is no partition: what lies in it is neither read nor replaced."""
+    days = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05", exclusions=[datetime(2024, 1, 2)])  # noqa: DTZ001
+    shop.do("INSERT INTO orders VALUES (3, '2024-01-03 10:00Z', 'c'), (4, '2024-01-04 10:00Z', 'd')")
+    orders = _orders(
+        shop,
+        mode=Overwrite(),
+        partition_by="changed",
+        partitions_def=days,
+    )
+    both = {RANGE_START: "2024-01-01", RANGE_END: "2024-01-04"}
+    assert metadata(_run(lake, orders, tags=both), "orders")["rows_loaded"] == 3
+    shop.do("UPDATE orders SET name = 'new'", "INSERT INTO orders VALUES (5, '2024-01-01 23:59:59Z', 'new')")
+    assert metadata(_run(lake, orders, tags=both | {RANGE_END: "2024-01-03"}), "orders")["rows_loaded"] == 3
+    rows = lake.rows("orders").sort("id").select("id", "name").rows()
+    assert rows == [(1, "new"), (3, "new"), (4, "d"), (5, "new")]
+
+    class OneAtATime(_Talker):
+        cursor = "changed"
+
+        def schema(self) -> dict[str, pl.DataType]:
+            return {"changed": pl.Datetime("us", "UTC")}
+
+        def within(self, start: datetime, end: datetime) -> OneAtATime:
+            raise AssertionError((start, end))
+
+    @load_table(mode=Overwrite(), partition_by="changed", partitions_def=days)
+    def single() -> _Talker:
+        return OneAtATime()
+
+    with pytest.raises(ConfigError, match="2 windows that do not adjoin, and its source reads one at a time"):
+        _run(lake, single, tags=both)
 
 
 def test_a_change_table_becomes_a_history(lake: Lake, shop: Shop) -> None:

@@ -109,9 +109,10 @@ def load(
         _Drift, typer.Option(help="What to make of columns that differ from the table's.")
     ] = _Drift.EVOLVE,
     window: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="FROM..TO", help="Only this part of a table, by its cursor; the watermark stays where it is."
+            metavar="FROM..TO",
+            help="Only this part of a table, by its cursor; may repeat. The watermark stays where it is.",
         ),
     ] = None,
     states: SourceOption = None,
@@ -154,13 +155,13 @@ def load(
     chosen = _mode(mode, declared, where)
     asked = Asked(cursor=cursor or "", lag=lag or "", query=question or "", options=pairs(options, "--option"))
     found, part = source_of(connection_of(source), name, asked), None
-    if (window is not None) + full_refresh + compare_keys > 1:
+    if bool(window) + full_refresh + compare_keys > 1:
         raise typer.BadParameter("--window, --full-refresh and --compare-keys exclude each other; keep one.")
     if compare_keys:
         _compare(context, found, chosen, where, f"compare the keys of {name} of {source} with {where}")
         return
-    if window is not None:
-        found, part = window_of(found, [window])
+    if window:
+        found, part = window_of(found, window)
     with counting(f"load {name} of {source} into {where}") as told:
         result = bring(
             found,

@@ -18,7 +18,7 @@ from fuse_dagster.app.envelope import Kind
 from fuse_dagster.app.loading import window_of
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.engines.local.reading import scan
-from fuse_dagster.ingest import TableSource
+from fuse_dagster.ingest import TableSource, Window
 from fuse_dagster.tables import current
 from fuse_dagster_tests.app.cli.conftest import Fuse, Said, on_a_terminal
 from fuse_dagster_tests.ingest.shop import Shop
@@ -129,6 +129,9 @@ def test_an_overwrite_reads_all_each_time_or_replaces_a_window(fuse: Fuse) -> No
     found = fuse(*words, "--window", "20..21", "--json").result
     assert (found["rows"], found["watermark_after"]) == (2, "20")
     assert rows() == [(1, 10, "a"), (2, 20, "b"), (3, 20, "c")]
+    change("UPDATE orders SET name = 'y'")
+    assert fuse(*words, "--window", "10..11", "--window", "21..30", "--json").result["rows"] == 2
+    assert rows() == [(1, 10, "y"), (2, 20, "b"), (3, 20, "c"), (4, 21, "y")]
 
 
 def test_a_history_keeps_versions_and_remembers_its_keys(fuse: Fuse) -> None:
@@ -302,7 +305,7 @@ def test_windows_are_read_in_the_type_of_the_cursor() -> None:
     def bounds(cursor: str, text: str) -> tuple[Any, Any]:
         part, _ = window_of(TableSource(database=shop, table="t", cursor=cursor), [text])
         assert isinstance(part, TableSource)
-        assert part.window is not None
+        assert isinstance(part.window, Window)
         return part.window.start, part.window.end
 
     assert bounds("d", "2024-01-01..2024-02-01") == (dt.date(2024, 1, 1), dt.date(2024, 2, 1))
