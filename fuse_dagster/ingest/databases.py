@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import polars as pl
 
 from fuse_dagster.core.errors import ConfigError, InputError
-from fuse_dagster.ingest.overlap import Overlap
 from fuse_dagster.ingest.source import Ledger, Position, Reading
+from fuse_dagster.ingest.table_reading import BEFORE, EDGE, TableReading
 from fuse_dagster.ingest.watermark import Lag, decode, encode, event_time, in_words, is_before, less
 from fuse_dagster.tables.batch import to_batch
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_BEFORE, _EDGE = "fuse__before", "fuse__edge"
 
 NullCursor = Literal["error", "skip", "include"]
 
@@ -171,14 +169,22 @@ class TableSource:
         said = ", ".join([self._chosen(), *flags])
         text = f"SELECT {said} FROM {self._from()} AS source WHERE {where}"  # noqa: S608 - names are quoted
         with self._asked(text, values) as reader:
-            yield _Rows(self, reader, since, upper)
+            yield TableReading(self, reader, since, upper)
 
-    def key_rows(self, keys: Sequence[str]) -> AbstractContextManager[pa.RecordBatchReader]:
+    def key_rows(
+        self, keys: Sequence[str], since: Position | None = None
+    ) -> AbstractContextManager[pa.RecordBatchReader]:
         """The keys of all rows that are there, whatever their cursor, in one statement.
 
         Args:
             keys: Columns.
+            since: Where loads of this source have come to.
+
+        Raises:
+            InputError: `since` is no position of this source.
+            ConfigError: It was read elsewhere.
         """
+        self._checked(since)
         chosen = ", ".join(f"source.{self._quoted(name)}" for name in keys)
         return self._asked(f"SELECT {chosen} FROM {self._from()} AS source", {})  # noqa: S608 - names are quoted
 
@@ -308,7 +314,7 @@ class TableSource:
         if upper is not None:
             values["fuse_edge"] = self._edge(since, upper)
             also = f"{also} OR {self._cursor} >= :fuse_edge"
-        return [f"CASE WHEN {said} THEN 1 ELSE 0 END AS {name}" for said, name in ((seen, _BEFORE), (also, _EDGE))]
+        return [f"CASE WHEN {said} THEN 1 ELSE 0 END AS {name}" for said, name in ((seen, BEFORE), (also, EDGE))]
 
     def _start(self, since: Position) -> Any:
         """From where rows are read again: never from below what is remembered, also where the lag has grown."""
@@ -352,59 +358,3 @@ class TableSource:
         with self._asked(text, values) as reader:
             (row,) = reader.read_all().to_pylist()
         return dict(row)
-
-
-class _Rows:
-    """One reading of a `TableSource`."""
-
-    def __init__(self, source: TableSource, reader: pa.RecordBatchReader, since: Position | None, upper: Any) -> None:
-        self._source, self._reader, self._since, self._upper = source, reader, since, upper
-        self._last = None if since is None else since.value["cursor"]
-        self._flagged = _BEFORE in reader.schema.names
-        names = [name for name in reader.schema.names if name not in (_BEFORE, _EDGE)]
-        told = list(dict.fromkeys([*source.keys, source.cursor])) if source.keys else sorted(names)
-        self._overlap = Overlap(told, None if since is None else since.value.get("seen"))
-
-    def batches(self) -> pa.RecordBatchReader:
-        """The rows, without those that were there before."""
-        import pyarrow as pa
-
-        if not self._flagged:
-            return self._reader
-        schema = pa.schema([field for field in self._reader.schema if field.name not in (_BEFORE, _EDGE)])
-        return pa.RecordBatchReader.from_batches(schema, self._fresh(schema))
-
-    def _fresh(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        for batch in self._reader:
-            before, edge = (pl.Series(batch.column(name)).cast(pl.Boolean) for name in (_BEFORE, _EDGE))
-            rows = batch.select(schema.names)
-            if edge.any() or before.any():
-                frame = pl.from_arrow(rows)
-                assert isinstance(frame, pl.DataFrame)
-                self._overlap.keep(frame.filter(edge))
-                fresh = ~before
-                if before.any():
-                    fresh = fresh.scatter(before.arg_true(), self._overlap.is_new(frame.filter(before)))
-                rows = rows.filter(fresh.to_arrow())
-            yield rows
-
-    def position(self) -> Position | None:
-        """Up to where the cursor went when the reading began."""
-        if self._upper is None or self._source.window is not None:
-            return None
-        value: dict[str, Any] = {
-            "cursor": encode(self._upper),
-            "column": self._source.cursor,
-            "place": self._source.database.place,
-        }
-        if not self._source.repeats:
-            value["seen"] = self._overlap.said(stood_still=value["cursor"] == self._last)
-            value["edge"] = self._source.edge_after(self._since, self._upper)
-        return Position(value=value, said=in_words(self._upper), time=event_time(self._upper, self._source.timezone))
-
-    def rejected(self) -> pl.DataFrame:
-        """Nothing: a database gives a row or fails."""
-        return pl.DataFrame()
-
-    def landed(self) -> None:
-        """Nothing is to be said to a database that is only read."""

@@ -93,7 +93,8 @@ def load(
             `Upsert(absent="delete")`, a `History` of snapshots) reads the source from its start each time.
         storage_options: As delta-rs takes them.
         full_refresh: Read the source from its start, whatever was read before. An `Append` then replaces the table's
-            rows; `Upsert`, `History` and `Append(once=[...])` take all rows again, and know them by their keys.
+            rows; `Upsert`, `History` and `Append(once=[...])` take all rows again, and know them by their keys. Of a
+            part, which is read as a whole each time, it means nothing more, and the position stays.
         drift: What to make of columns that differ from the table's.
         on_rejected: Takes what the source could not read, and the rows of `null_keys="reject"`, before the commit; by
             default they go to the table beside this one whose name ends in `__rejected`.
@@ -108,11 +109,12 @@ def load(
     """
     started = time.perf_counter()
     _refuse_doubling(source, mode, drift)
+    full_refresh = full_refresh and not getattr(source, "is_part", False)
     anew = full_refresh or mode.is_whole_truth
     options = storage_options or None
     recall = forgotten_memo if anew else read_memo
     memory = recall(table, source.identity, storage_options=options)
-    begin = _Begin(source.identity, memory, anew, None if anew else _position(memory))
+    begin = _Begin(source.identity, memory, anew, None if anew else position_in(memory))
     ledger = None if anew else _TableLedger(table, memory, options)
     aside = on_rejected or partial(_put_aside, table, source.identity, options)
     with source.read(begin.position, ledger) as reading:
@@ -221,19 +223,20 @@ def position_of(table: str | Path, source: str, *, storage_options: Mapping[str,
     Raises:
         TableStateError: It is lost.
     """
-    return _position(read_memo(table, source, storage_options=storage_options))
+    return position_in(read_memo(table, source, storage_options=storage_options))
 
 
 def _result(
     begin: _Begin, end: _End, counted: _Counted, drift: Drift, written: WriteResult, *, seconds: float
 ) -> LoadResult:
-    at = None if end.position is None else end.position.time
+    reached = end.position if written.table_version >= 0 else None  # without a table nobody remembers
+    at = None if reached is None else reached.time
     return LoadResult(
         rows=counted.rows,
         bytes=counted.bytes,
         rejected=end.rejected + written.rejected,
         before=begin.position,
-        after=end.position,
+        after=reached,
         lag=None if at is None else datetime.now(tz=UTC) - at,
         seconds=seconds,
         drift=drift,
@@ -266,7 +269,12 @@ def _data(position: Position | None) -> bytes:
     return json.dumps({"position": said}, sort_keys=True).encode()
 
 
-def _position(memory: Remembered) -> Position | None:
+def position_in(memory: Remembered) -> Position | None:
+    """How far a source was read, as the memory of its load says; None where it says nothing.
+
+    Raises:
+        TableStateError: It is no position.
+    """
     if not memory.data:
         return None
     try:
@@ -294,6 +302,11 @@ def _refuse_doubling(source: Source, mode: WriteMode, drift: str) -> None:
         raise ConfigError(
             f"a part of `{source.identity}` is read, and {type(mode).__name__} takes it for the whole truth: all else "
             "would be gone. Replace the part by `Overwrite(where=...)`, or use a mode that keeps what is absent"
+        )
+    if not getattr(source, "is_part", False) and isinstance(mode, Overwrite) and mode.replaces_part:
+        raise ConfigError(
+            f"what is new in `{source.identity}` would replace rows of the same part that earlier loads brought. Read "
+            "that part of the source (a window, or `only`), or use Upsert, or `Overwrite(replace_keys=[...])`"
         )
     if getattr(source, "repeats", False) and isinstance(mode, Append) and not mode.once:
         raise ConfigError(

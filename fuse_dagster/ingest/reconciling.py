@@ -23,7 +23,8 @@ from fuse_dagster.core.errors import ConfigError, ConflictError, DeleteGuardErro
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.engines.local.addresses import normal_uri
 from fuse_dagster.engines.local.reading import scan_opened
-from fuse_dagster.tables import History, Upsert, WriteMode, write
+from fuse_dagster.ingest.load import position_in
+from fuse_dagster.tables import History, Upsert, WriteMode, read_memo, write
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.loads.files import other_loads
 from fuse_dagster.tables.samples import masking, samples
@@ -31,6 +32,7 @@ from fuse_dagster.tables.schema import widens
 from fuse_dagster.tables.view import open_view
 
 if TYPE_CHECKING:
+    from fuse_dagster.ingest.source import Position
     from fuse_dagster.tables.view import TableView
 
 ROWS_AT_A_TIME = 2**20
@@ -49,8 +51,13 @@ class ListsKeys(Protocol):
     def identity(self) -> str:
         """What the source is known by in the table that takes its rows."""
 
-    def key_rows(self, keys: Sequence[str]) -> AbstractContextManager[pa.RecordBatchReader]:
-        """The keys of all rows that are there, as of one moment, in batches; nothing but these columns."""
+    def key_rows(
+        self, keys: Sequence[str], since: Position | None = None
+    ) -> AbstractContextManager[pa.RecordBatchReader]:
+        """The keys of all rows that are there, as of one moment, in batches; nothing but these columns.
+
+        `since` is where loads have come to: another database of the same name, say of a test, is refused by it.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +65,7 @@ class Reconciled:
     """The outcome of one comparison.
 
     Attributes:
-        in_source: Keys that the source holds.
+        in_source: Different keys that the source holds; a null is none.
         in_table: Keys that held in the table.
         gone: Of these, those that the source no longer has.
         left: Of those that are gone, the ones whose version begins at `at` or later: the next comparison ends them.
@@ -101,17 +108,17 @@ def reconcile_deletes(
 ) -> Reconciled:
     """End the keys of a table that its source no longer has: for sources whose loads bring only what is new.
 
-    Memory holds the keys of the table, and of the source a part at a time. A `History` closes the open versions of such
-    keys; an `Upsert` deletes their rows, or marks them where it has `soft_delete`. A key that comes back is brought by
-    the next load, as any other row.
+    Memory holds the keys of the table and those that it lacks, and of the source a part at a time. A `History` closes
+    the open versions of such keys; an `Upsert` deletes their rows, or marks them where it has `soft_delete`. A key that
+    comes back is brought by the next load, as any other row.
 
     Args:
-        source: What is loaded into the table; nothing else may be.
+        source: What is loaded into the table; nothing else may be. At least one load of it has landed there.
         table: URI or path of the table.
         mode: As the loads have it. Its `max_delete_fraction` and `allow_empty` guard the comparison.
         storage_options: As delta-rs takes them.
         effective_at: The time from which keys are gone, for a history; by default the moment at which the source is
-            asked.
+            asked. Where the history's column of times is a date, it is that of the day.
         masked: Columns whose values must not appear in an error.
 
     Raises:
@@ -164,19 +171,25 @@ def _once(source: ListsKeys, view: TableView, mode: Upsert | History, effective_
             f"`{view.uri}` holds rows of other sources, too ({', '.join(others)}), which would seem gone from "
             f"`{source.identity}`. Nothing was written; give each source a table of its own"
         )
+    memory = read_memo(view.uri, source.identity, storage_options=view.storage_options or None)
+    if view.exists and not memory.number:
+        raise ConfigError(
+            f"no load of `{source.identity}` has landed in `{view.uri}`, so it is not known that its rows come from "
+            "there. Nothing was written; load once, or correct the name of the table or of the source"
+        )
     held = _held(view, mode)
-    at = None if isinstance(mode, Upsert) else (effective_at or datetime.now(tz=UTC)).astimezone(UTC)
-    compared = _compare(source, held.select(mode.keys))
+    at = None if isinstance(mode, Upsert) else _held_from(effective_at or datetime.now(tz=UTC), view, mode)
+    compared = _compare(source, held.select(mode.keys), position_in(memory))
     gone = held.filter(~compared.met)
-    _guard(source, gone.select(mode.keys), held.height, compared.rows, mode)
+    _guard(source, gone.select(mode.keys), held.height, compared.keys, mode)
     ending = gone if at is None else gone.filter(pl.col(_FROM) < at)
     written = _end(view, ending.select(mode.keys), mode, at)
     return Reconciled(
-        in_source=compared.rows,
+        in_source=compared.keys,
         in_table=held.height,
         gone=gone.height,
         left=gone.height - ending.height,
-        only_in_source=compared.rows - int(compared.met.sum()),
+        only_in_source=compared.keys - int(compared.met.sum()),
         at=at,
         seconds=time.perf_counter() - started,
         written=written,
@@ -206,22 +219,24 @@ def _held(view: TableView, mode: Upsert | History) -> pl.DataFrame:
 @dataclass(frozen=True, slots=True)
 class _Compared:
     met: pl.Series
-    rows: int
+    keys: int
 
 
-def _compare(source: ListsKeys, held: pl.DataFrame) -> _Compared:
+def _compare(source: ListsKeys, held: pl.DataFrame, since: Position | None) -> _Compared:
     """Which of the keys the source holds, and how many it holds."""
-    keys, rows = held.columns, 0
+    keys, strange = held.columns, pl.DataFrame()
     met = pl.repeat(value=False, n=held.height, eager=True, dtype=pl.Boolean)
-    numbered = held.with_columns(pl.int_range(held.height, dtype=pl.Int64, eager=True).alias(_ROW))
-    with source.key_rows(keys) as reader:
+    numbered = held.with_row_index(_ROW)
+    with source.key_rows(keys, since) as reader:
         for part in _parts(reader):
             found = part.drop_nulls().unique()
-            rows += found.height
+            other = found
             if held.height:
-                found = _fitting(found, held.schema, source.identity)
-                met = met.scatter(numbered.join(found, on=keys, how="semi")[_ROW], values=True)
-    return _Compared(met, rows)
+                fitting = _fitting(found, held.schema, source.identity)
+                met = met.scatter(numbered.join(fitting, on=keys, how="semi")[_ROW], values=True)
+                other = found[fitting.with_row_index(_ROW).join(held, on=keys, how="anti")[_ROW]]
+            strange = pl.concat([strange, other]).unique() if strange.width else other
+    return _Compared(met, int(met.sum()) + strange.height)
 
 
 def _parts(reader: pa.RecordBatchReader) -> Iterator[pl.DataFrame]:
@@ -252,8 +267,8 @@ def _fitting(found: pl.DataFrame, held: Mapping[str, pl.DataType], source: str) 
     return found
 
 
-def _guard(source: ListsKeys, gone: pl.DataFrame, known: int, rows: int, mode: Upsert | History) -> None:
-    if known and not rows and not mode.allow_empty:
+def _guard(source: ListsKeys, gone: pl.DataFrame, known: int, keys: int, mode: Upsert | History) -> None:
+    if known and not keys and not mode.allow_empty:
         raise DeleteGuardError(
             f"`{source.identity}` has no rows, so every key of the table would end: the usual sign of a source that is "
             "being filled anew; nothing was written. If it is empty indeed, say `allow_empty=True`"
@@ -288,6 +303,13 @@ def _end(view: TableView, gone: pl.DataFrame, mode: Upsert | History, at: dateti
         # A delete by absence has no sequence of its own: what is above the row's brings the key back.
         ending = replace(mode, delete_when=always, sequence_by=None, update_when=None, when_matched="update")
     return write(view.uri, rows, ending, storage_options=view.storage_options or None, only_at=view.version)
+
+
+def _held_from(at: datetime, view: TableView, mode: History) -> datetime:
+    """The time, UTC, as the history can hold it: a date says the day only."""
+    if mode.effective_column is not None and view.schema().get(mode.effective_column) == pl.Date:
+        at = at.astimezone(ZoneInfo(mode.timezone or "UTC")).replace(hour=0, minute=0, second=0, microsecond=0)
+    return at.astimezone(UTC)
 
 
 def _as_column(at: datetime, dtype: pl.DataType, mode: History) -> pl.Expr:

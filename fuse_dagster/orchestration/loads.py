@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, runtime_checkable
 
@@ -309,7 +309,10 @@ def _part(target: Target, source: Source) -> tuple[Source, WriteMode]:
     """The part of the source that the partitions being written are, and the mode that takes it."""
     mode = target.declaration.mode
     if isinstance(mode, History) and mode.source == "snapshot" and mode.effective_column is None:
-        mode = replace(mode, effective_at=target.run_created, restatements="forget")
+        # What is new was not known before it is read. A run that was created early and waited, or is repeated, would
+        # else put what it reads below what a later run has brought already, where it is no longer what holds.
+        at = target.run_created if mode.is_whole_truth else datetime.now(tz=UTC)
+        mode = replace(mode, effective_at=at, restatements="forget")
     if target.definition is None:
         return source, mode
     name, by = target.asset.to_user_string(), target.declaration.partition_by

@@ -12,7 +12,7 @@ from fuse_dagster.ingest.load import position_of
 from fuse_dagster.ingest.reconciling import ListsKeys, Reconciled, reconcile_deletes
 from fuse_dagster.orchestration.declarations import raise_together, read_declaration
 from fuse_dagster.orchestration.loads import describe_watermark
-from fuse_dagster.orchestration.target import COMPARE_KEYS
+from fuse_dagster.orchestration.target import COMPARE_KEYS, FULL_REFRESH
 from fuse_dagster.tables import History, Upsert
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ def reconcile_target(target: Target, source: Source) -> tuple[Reconciled, Positi
             f"`{target.asset.to_user_string()}` has partitions, of which a run reads a part: what lies outside would "
             f"seem gone. Run it without the tag `{COMPARE_KEYS}`; `Overwrite()` finds what is gone from each part."
         )
+        raise ConfigError(msg)
+    if target.full_refresh:
+        msg = f"The run has the tags `{COMPARE_KEYS}` and `{FULL_REFRESH}`: one loads nothing, the other all. Keep one."
         raise ConfigError(msg)
     if not isinstance(source, ListsKeys):
         msg = (

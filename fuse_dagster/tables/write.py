@@ -209,7 +209,8 @@ def _commit(
 def _plan_batch(
     view: TableView, *, batch: pl.DataFrame, mode: WriteMode, sifted: Sifted
 ) -> tuple[Committed | None, Tally]:
-    nothing = batch.is_empty() and view.remember is not None and not mode.is_whole_truth
+    empties = mode.is_whole_truth or (isinstance(mode, Overwrite) and mode.replaces_part)
+    nothing = batch.is_empty() and view.remember is not None and not empties
     nothing = nothing and (view.exists or not batch.width)  # a table is made of columns
     if sifted.is_all or nothing:
         return None, Tally()

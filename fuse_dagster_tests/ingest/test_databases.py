@@ -248,6 +248,14 @@ def test_a_backfill_of_a_window_leaves_the_watermark_alone(tmp_path: Path) -> No
     load(day, tmp_path, Overwrite(where=Slice.equals("stamp", date(2024, 1, 2))))
     assert position_of(tmp_path, "orders") == before
     assert scan(tmp_path).collect().sort("id")["name"].to_list() == ["a", "B", "c"]
+    load(day, tmp_path, Append(once=["id"]), full_refresh=True)
+    assert position_of(tmp_path, "orders") == before, "a part is read as a whole in any case"
+    assert len(_rows(tmp_path)) == 3, "and replaces no more"
+    shop.do("DELETE FROM orders WHERE id = 2")
+    load(day, tmp_path, Overwrite(where=Slice.equals("stamp", date(2024, 1, 2))))
+    assert scan(tmp_path).collect().sort("id")["name"].to_list() == ["a", "c"], "a window without rows is empty then"
+    with pytest.raises(ConfigError, match="that earlier loads brought"):
+        load(_source(shop), tmp_path, Overwrite(where=Slice.equals("stamp", date(2024, 1, 4))))
     assert load(_source(shop), tmp_path, Append()).rows == 1
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from fuse_dagster.core.errors import ConfigError, ConflictError, DeleteGuardError, SchemaError
 from fuse_dagster.engines.local.reading import scan
-from fuse_dagster.ingest import ListsKeys, TableSource, load, reconcile_deletes
+from fuse_dagster.ingest import ListsKeys, Position, TableSource, load, reconcile_deletes
 from fuse_dagster.tables import Append, History, Overwrite, Upsert, WriteMode, as_of, current, write
 from fuse_dagster_tests.ingest.shop import Shop
 
@@ -99,7 +99,7 @@ def test_a_history_ends_what_is_gone_and_reopens_what_returns(tmp_path: Path, na
     source, table = source_of(shop, columns=["id", "stamp", "name", "happened"]), tmp_path / "orders"
     truth: dict[int, str] = {}
     moments: list[tuple[datetime, dict[int, str]]] = []
-    for _ in range(15):
+    for _ in range(9):
         now: dict[int, str] = dict(shop.connection.execute("SELECT id, name FROM orders").fetchall())
         for _ in range(chance.randint(1, 4)):
             key, stamp, at = chance.randint(0, 6), stamp + 1, at + timedelta(minutes=1)
@@ -138,6 +138,8 @@ def test_keys_whose_version_begins_later_are_left_for_the_next_time(tmp_path: Pa
     first = reconcile_deletes(source_of(shop), tmp_path / "orders", mode, effective_at=at)
     assert (first.gone, first.left, first.written.closed) == (2, 1, 1)
     assert scan(tmp_path / "orders").filter(id=1).collect()["valid_to"].to_list() == [datetime(2024, 1, 3, tzinfo=UTC)]
+    same = reconcile_deletes(source_of(shop), tmp_path / "orders", mode, effective_at=at + timedelta(days=2))
+    assert (same.gone, same.left, same.at) == (1, 1, datetime(2024, 1, 5, tzinfo=UTC)), "a date says the day only"
     later = reconcile_deletes(source_of(shop), tmp_path / "orders", mode)
     assert (later.gone, later.left, later.written.closed) == (1, 0, 1)
     assert current(tmp_path / "orders").collect().is_empty()
@@ -179,8 +181,8 @@ class Meddling:
         self.shop, self.happenings = shop, list(happenings)
 
     @contextmanager
-    def key_rows(self, keys: Sequence[str]) -> Iterator[pa.RecordBatchReader]:
-        with source_of(self.shop).key_rows(keys) as reader:
+    def key_rows(self, keys: Sequence[str], since: Position | None = None) -> Iterator[pa.RecordBatchReader]:
+        with source_of(self.shop).key_rows(keys, since) as reader:
             rows = reader.read_all()
         if self.happenings:
             self.happenings.pop(0)()
@@ -217,6 +219,33 @@ def test_rows_that_no_load_brought_are_counted(tmp_path: Path) -> None:
     shop.do("INSERT INTO orders VALUES (2, 'p', 5, 'too late')")
     assert load(source_of(shop), tmp_path / "orders", UPSERTS["plain"]).rows == 0
     assert reconcile_deletes(source_of(shop), tmp_path / "orders", UPSERTS["plain"]).only_in_source == 1
+
+
+def test_keys_that_come_in_several_rows_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a log of changes: what no load brought is one key, in however many parts it comes."""
+    monkeypatch.setattr("fuse_dagster.ingest.reconciling.ROWS_AT_A_TIME", 2)
+    shop = shop_of("INSERT INTO orders SELECT i % 3, 'p', i, 'a' FROM range(9) t(i)")
+    mode = Upsert(keys=["id"], sequence_by="stamp")
+    load(source_of(shop), tmp_path / "orders", mode)
+    shop.do("INSERT INTO orders SELECT 7, 'p', 0, 'late' FROM range(5)", "DELETE FROM orders WHERE id = 0")
+    found = reconcile_deletes(source_of(shop), tmp_path / "orders", mode)
+    assert (found.gone, found.in_source, found.in_table, found.only_in_source) == (1, 3, 3, 1)
+
+
+def test_a_place_that_loads_did_not_read_is_not_compared(tmp_path: Path) -> None:
+    """A connection that shows another database of the same tables, as one of a test, ends nothing."""
+    shop, mode = shop_of("INSERT INTO orders SELECT i, 'p', i, 'a' FROM range(4) t(i)"), UPSERTS["plain"]
+    load(source_of(shop), tmp_path / "orders", mode)
+    other = shop_of("INSERT INTO orders VALUES (1, 'p', 1, 'a')")
+    other.place = "duckdb://test"
+    with pytest.raises(ConfigError, match="is now read from `duckdb://test`"):
+        reconcile_deletes(source_of(other), tmp_path / "orders", mode)
+    write(tmp_path / "made", pl.DataFrame({"id": [1], "part": "p", "stamp": 1, "name": "a"}), mode)
+    with pytest.raises(ConfigError, match="no load of `orders` has landed"):
+        reconcile_deletes(source_of(other), tmp_path / "made", mode)
+    assert len(held(tmp_path / "orders", mode)) == 4
+    moved = source_of(other, moved_from=shop.place)
+    assert reconcile_deletes(moved, tmp_path / "orders", mode).gone == 3
 
 
 def test_names_and_keys_of_all_kinds_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ import pytest
 from fuse_dagster import Kafka
 from fuse_dagster.core.errors import ConfigError, GapError, InputError, NotThereError, StoreUnavailableError
 from fuse_dagster.engines.local.reading import scan
-from fuse_dagster.ingest import Position, Reading, Source, TellsProgress
+from fuse_dagster.ingest import Position, Reading, Source, TellsProgress, load
 from fuse_dagster.ingest.topics import TopicMessages, TopicReading, offset_ranges
 from fuse_dagster.ingest.topics.offsets import Reached
-from fuse_dagster.tables import Append, History, Upsert, current, write
+from fuse_dagster.tables import Append, History, Overwrite, Upsert, current, write
 
 pytest.importorskip("confluent_kafka")
 
@@ -401,6 +401,16 @@ def test_ranges_are_loaded_one_by_one(
     for wrong in ("0:0-2", "0:4-6", "7:0-1"):
         with pytest.raises(InputError, match="`only` asks for"):
             read(source_of(topic, only=wrong))
+    with pytest.raises(InputError, match=r"`0:3-5` is left. Nothing was written; name smaller ranges"):
+        read(source_of(topic, only="0:1-5", max_messages=2))
+
+
+def test_a_range_is_no_whole_and_is_not_doubled(source_of: Callable[..., TopicMessages], tmp_path: Path) -> None:
+    part = source_of("orders", only="0:0-2")
+    with pytest.raises(ConfigError, match="all else would be gone"):
+        load(part, tmp_path, Overwrite())
+    with pytest.raises(ConfigError, match="which an Append would double"):
+        load(part, tmp_path, Append())
 
 
 def test_a_group_shows_how_far_the_loads_came(source_of: Callable[..., TopicMessages], kafka: KafkaServer) -> None:

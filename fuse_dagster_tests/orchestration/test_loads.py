@@ -137,6 +137,22 @@ def test_a_run_loads_windows_that_do_not_adjoin(lake: Lake, shop: Shop) -> None:
         _run(lake, single, tags=both)
 
 
+def test_a_run_that_waited_states_what_it_read_when_it_read_it(lake: Lake, shop: Shop) -> None:
+    """Below what a run has brought that was created later, what it read would not be what holds."""
+    mode = History(keys=["id"], deletes="ignore")
+    other = _orders(shop, mode=mode)
+
+    @load_table(mode=mode)
+    def orders() -> TableSource:
+        _run(lake, other)  # created after this one, and faster
+        shop.do("UPDATE orders SET name = 'newer', changed = '2024-01-03 10:00Z' WHERE id = 1")
+        return TableSource(database=shop, table="orders", cursor="changed")
+
+    _run(lake, orders)
+    assert sorted(current(lake.root / "orders").collect()["name"]) == ["b", "newer"]
+    assert scan(lake.root / "orders").collect().height == 3
+
+
 def test_a_change_table_becomes_a_history(lake: Lake, shop: Shop) -> None:
     mode = History(keys=["id"], source="changes", effective_column="changed")
     orders = _orders(shop, mode=mode)
@@ -299,6 +315,8 @@ def test_a_comparison_that_cannot_be_is_refused(lake: Lake, shop: Shop) -> None:
 
     with pytest.raises(ConfigError, match="can't list its keys"):
         _run(lake, told, tags=tags)
+    with pytest.raises(ConfigError, match="one loads nothing, the other all"):
+        _run(lake, _orders(shop, mode=Upsert(keys=["id"])), tags=tags | {"fuse/full_refresh": "true"})
     with pytest.raises(ConfigError, match="Valid: true, false"):
         _run(lake, _orders(shop), tags={"fuse/compare_keys": "yes"})
     empty = metadata(_run(lake, _orders(shop, mode=Upsert(keys=["id"])), tags=tags), "orders")

@@ -14,6 +14,7 @@ import pyarrow as pa
 from fuse_dagster.connectors.streams.client import Budget, Client, Messages, Range
 from fuse_dagster.connectors.streams.decoding import UndecodableError
 from fuse_dagster.connectors.streams.rows import time_of
+from fuse_dagster.core.errors import InputError
 from fuse_dagster.ingest.topics.gathering import Gathered
 from fuse_dagster.ingest.topics.offsets import Reached
 from fuse_dagster.ingest.topics.rows import Row, Shape, own_types
@@ -103,13 +104,16 @@ class TopicReading:
         Raises:
             StoreUnavailableError: The broker, or the schema registry, went away.
             StoreError: It refuses.
+            InputError: A backfill's ranges hold more than one load may take.
         """
         own = own_types(self.shape.envelope, headers=self.shape.headers)
         gathered = Gathered({**own, **self.shape.key_types, **self.shape.value_types})
         for part in self._parts():
             if rows := list(self._rows(part)):
                 gathered.add(rows)
-        if left := self.state().lag_messages:
+        if not self.saves:
+            self._refuse_short()
+        elif left := self.state().lag_messages:
             logger.info("the load of the topic `%s` is full; %d offsets are left for the next", self.topic, left)
         return gathered.batches()
 
@@ -161,6 +165,18 @@ class TopicReading:
             lag_messages=lag,
             lag_seconds=age if lag else 0.0,
         )
+
+    def _refuse_short(self) -> None:
+        """Ranges that were asked for come whole: nobody would know later where to go on."""
+        after = self._after().offsets
+        short = {number: one for number, one in self.ranges.items() if after[number] < one.end}
+        if short:
+            left = ", ".join(f"{number}:{after[number]}-{one.end}" for number, one in sorted(short.items()))
+            msg = (
+                f"The ranges of `{self.topic}` hold more than `max_messages` or `max_bytes` let one load take: "
+                f"`{left}` is left. Nothing was written; name smaller ranges, or raise the limit."
+            )
+            raise InputError(msg)
 
     def _parts(self) -> Iterator[list[Message]]:
         self._messages = self.client.messages(self.topic, self.ranges, self.budget)

@@ -54,7 +54,8 @@ class TopicMessages:
         on_gap: What it means where retention took messages before they were read: an `error` that says how many; or
             to go on with the `earliest` that is left, with a line in the log.
         only: Ranges of offsets, as `0:100-200`, to load those and nothing else, whatever was loaded before: for a
-            backfill. It moves no position.
+            backfill, to a sink that knows rows or replaces them. They come as a whole or not at all, and move no
+            position.
         max_messages: How many messages a load takes at the most; None for all.
         max_bytes: How many bytes of messages a load takes at the most, as it holds them in memory; None for all.
         group: Consumer group whose offsets are committed after a load, for those who watch its lag; nothing here reads
@@ -117,6 +118,16 @@ class TopicMessages:
     def identity(self) -> str:
         """What the source is known by: its name, or that of the topic."""
         return self.name or f"topic:{self.topic}"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether only a part of the topic is read."""
+        return self.only is not None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a reading brings messages again that a sink has to recognize."""
+        return self.only is not None
 
     @contextmanager
     def read(self, since: Position | None, ledger: Ledger | None = None) -> Iterator[TopicReading]:

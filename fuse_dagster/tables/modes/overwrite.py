@@ -85,6 +85,11 @@ class Overwrite:
         """Whether what a batch leaves out is gone or ended afterwards."""
         return self.where is None and not self.chooses_rows
 
+    @property
+    def replaces_part(self) -> bool:
+        """Whether a part is replaced that the declaration says, so that it is empty after a batch without rows."""
+        return self.where is not None or self.predicate is not None
+
     def _wrong_parts(self) -> Iterable[str]:
         given = {"where": self.where, "replace_keys": self.replace_keys, "predicate": self.predicate}
         named = [f"`{name}`" for name, value in given.items() if value]

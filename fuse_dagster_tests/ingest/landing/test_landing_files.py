@@ -45,6 +45,29 @@ def test_each_content_is_loaded_once_whatever_it_is_called(folder: Folder) -> No
     assert table.load(folder.source()).rows.to_dicts() == [{"id": "8"}]
 
 
+@pytest.mark.parametrize("after", ["keep", "move"])
+def test_a_first_load_of_broken_files_only_is_repeated_and_loses_nothing(
+    folder: Folder, tmp_path: Path, after: Any
+) -> None:
+    """There is no table yet that could remember it."""
+    table = tmp_path / "table"
+
+    def aside() -> list[str]:
+        return sorted(pl.read_delta(f"{table}__rejected")["_file_path"])
+
+    folder.put("a.csv", "id,n\n1\n")
+    for _ in range(2):
+        done = load(folder.source(after=after), table, Append())
+        assert (done.rows, done.after, done.written.table_version) == (0, None, -1)
+        assert aside() == ["a.csv"]
+    assert not table.exists()
+    folder.put("b.csv", "id,n\n1,2\n")
+    assert load(folder.source(after=after), table, Append()).rows == 1
+    assert load(folder.source(after=after), table, Append()).rejected == 0, "now it is remembered"
+    assert aside() == ["a.csv"]
+    assert pl.read_delta(str(table))["id"].to_list() == [1]
+
+
 def test_content_that_changes_under_the_same_size_and_time_is_seen(folder: Folder) -> None:
     table = Table()
     folder.put("a.csv", "id\n1\n")
