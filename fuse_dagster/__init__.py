@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fuse_dagster.orchestration.io_manager import DeltaIOManager, DeltaTables
     from fuse_dagster.orchestration.loads import discover, load_table, load_tables
     from fuse_dagster.orchestration.maintenance import maintenance_job
+    from fuse_dagster.orchestration.offset_partitions import OffsetPartitions
     from fuse_dagster.orchestration.qdrant_io_manager import QdrantIOManager
     from fuse_dagster.orchestration.reconciling import compare_keys_job
     from fuse_dagster.orchestration.spark import SparkResource
@@ -74,6 +75,7 @@ _WHERE = {
     "Local": "connectors.local",
     "MySQL": "connectors.mysql",
     "ODBC": "connectors.odbc",
+    "OffsetPartitions": "orchestration.offset_partitions",
     "OneLake": "connectors.onelake",
     "REST": "connectors.rest",
     "Qdrant": "connectors.qdrant",
@@ -129,6 +131,7 @@ __all__ = [
     "Lake",
     "Local",
     "MySQL",
+    "OffsetPartitions",
     "OneLake",
     "PostgreSQL",
     "Qdrant",

@@ -7,30 +7,26 @@ ended, whatever Dagster's own storage says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Unpack, runtime_checkable
+from typing import TYPE_CHECKING, Any, Unpack
 
 import dagster as dg
 
 from fuse_dagster.connectors.base import CanListNames
 from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.naming import listing
-from fuse_dagster.ingest.databases import Window as Part
 from fuse_dagster.ingest.load import LoadResult, load
 from fuse_dagster.ingest.source import Source
 from fuse_dagster.orchestration.assets import AssetOptions, CommonOptions, Decorator, delta_table
 from fuse_dagster.orchestration.declarations import raise_together
-from fuse_dagster.orchestration.partitions import slice_of
+from fuse_dagster.orchestration.load_parts import part_of
 from fuse_dagster.orchestration.rejecting import batch_name, put_aside
-from fuse_dagster.tables import History, Overwrite, WriteMode
-from fuse_dagster.tables.slices import Window
+from fuse_dagster.tables import History, WriteMode
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from fuse_dagster.ingest.drift import DriftPolicy
     from fuse_dagster.ingest.source import Position
     from fuse_dagster.orchestration.declarations import PartitionBy
@@ -40,29 +36,6 @@ LAST_UPDATED = "dagster/last_updated_timestamp"
 """Where Dagster's own freshness checks look for the time that an asset's data stand for."""
 
 _WORD = re.compile(r"[^A-Za-z0-9_]")
-
-
-@runtime_checkable
-class ReadsParts(Protocol):
-    """A source of which a part can be read: the partition that a run asks for."""
-
-    @property
-    def cursor(self) -> str:
-        """The column that a part is told by."""
-
-    def schema(self) -> Mapping[str, pl.DataType]:
-        """Its columns and types."""
-
-    def within(self, start: Any, end: Any) -> Source:
-        """The part from `start` to before `end`."""
-
-
-@runtime_checkable
-class ReadsSeveralParts(ReadsParts, Protocol):
-    """A source of which several parts can be read at once."""
-
-    def within_any(self, *windows: Part) -> Source:
-        """The rows that lie in any of these parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +77,7 @@ def load_target(target: Target, wanted: Load) -> LoadResult:
             "beside a commit. Give the asset an IO manager without `spark`."
         )
         raise ConfigError(msg)
-    source, mode = _part(target, wanted.source)
+    source, mode = part_of(target, wanted.source)
 
     def attempt(options: Mapping[str, str]) -> LoadResult:
         return load(
@@ -169,6 +142,7 @@ def load_table(
         mode: What becomes of the rows.
         drift: What to make of columns that differ from the table's.
         partition_by: With time partitions, the cursor of the source: a partition is then a window of it.
+            `OffsetPartitions` need none.
         **asset: What `dagster.asset` takes.
 
     Returns:
@@ -303,44 +277,3 @@ def names_in(file: Path) -> list[str]:
         raise ConfigError(msg)
     lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
     return sorted({line for line in lines if line})
-
-
-def _part(target: Target, source: Source) -> tuple[Source, WriteMode]:
-    """The part of the source that the partitions being written are, and the mode that takes it."""
-    mode = target.declaration.mode
-    if isinstance(mode, History) and mode.source == "snapshot" and mode.effective_column is None:
-        # What is new was not known before it is read. A run that was created early and waited, or is repeated, would
-        # else put what it reads below what a later run has brought already, where it is no longer what holds.
-        at = target.run_created if mode.is_whole_truth else datetime.now(tz=UTC)
-        mode = replace(mode, effective_at=at, restatements="forget")
-    if target.definition is None:
-        return source, mode
-    name, by = target.asset.to_user_string(), target.declaration.partition_by
-    if not isinstance(source, ReadsParts) or by != source.cursor:
-        msg = (
-            f"`{name}` has partitions, and its source can't be read by them. Name in `partition_by` the cursor of the "
-            f"source (`{getattr(source, 'cursor', 'it has none')}`), or take the partitions away: the table itself "
-            "remembers how far the source was read."
-        )
-        raise ConfigError(msg)
-    where = slice_of(target.keys, target.definition, by, source.schema())
-    windows = [condition for both in where.any_of for condition in both if isinstance(condition, Window)]
-    if len(windows) != sum(map(len, where.any_of)):
-        msg = f"`{name}` loads windows of time; {listing(target.keys)} are none. Partition it by time, or not at all."
-        raise ConfigError(msg)
-    part = _read_within(source, windows, name)
-    if isinstance(mode, Overwrite) and not mode.chooses_rows:
-        return part, replace(mode, where=where)
-    return part, mode
-
-
-def _read_within(source: ReadsParts, windows: Sequence[Window], name: str) -> Source:
-    if len(windows) == 1:
-        return source.within(windows[0].start, windows[0].end)
-    if not isinstance(source, ReadsSeveralParts):
-        msg = (
-            f"`{name}` is to load {len(windows)} windows that do not adjoin, and its source reads one at a time. Run "
-            "them one by one, or give the source a `within_any`."
-        )
-        raise ConfigError(msg)
-    return source.within_any(*(Part(start=one.start, end=one.end) for one in windows))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -111,12 +111,29 @@ class Dimension:
         return walls[0].date(), walls[1].date()
 
 
+@runtime_checkable
+class OwnsRows(Protocol):
+    """A partitioning that says by itself which rows are whose, where one column does not tell."""
+
+    def rows_of(self, keys: Sequence[str]) -> Slice:
+        """The rows of these partitions.
+
+        Raises:
+            PartitionError: A key is none of this partitioning's.
+        """
+
+
 def dimensions(definition: PartitionsDefinition[str], partition_by: PartitionBy | None) -> tuple[Dimension, ...]:
-    """Pair each dimension of a partitioning with the column that decides it.
+    """Pair each dimension of a partitioning with the column that decides it; none where it owns its rows by itself.
 
     Raises:
         ConfigError: A dimension has no column, or a column is given for a dimension that is not there.
     """
+    if isinstance(definition, OwnsRows):
+        if partition_by is not None:
+            msg = f"`partition_by` is `{partition_by}`, and {definition!r} says by itself whose a row is. Leave it out."
+            raise ConfigError(msg)
+        return ()
     if not isinstance(definition, MultiPartitionsDefinition):
         if not isinstance(partition_by, str):
             msg = (
@@ -159,6 +176,8 @@ def slice_of(
         PartitionError: The column is not there, a key can't be a value of it, or a window can't be told in its terms.
     """
     parts = dimensions(definition, partition_by)
+    if isinstance(definition, OwnsRows):
+        return definition.rows_of(keys)
     types = [_dtype(part.column, schema) for part in parts]
     if len(parts) == 1:
         return Slice(tuple((condition,) for condition in parts[0].condition(keys, types[0])))
@@ -185,6 +204,10 @@ def present_keys(
     """
     parts = dimensions(definition, partition_by)
     schema = frame.collect_schema()
+    if isinstance(definition, OwnsRows):
+        asked = {key: definition.rows_of([key]).matches(schema).any().alias(key) for key in keys}
+        held = frame.select(asked.values()).collect().row(0, named=True)
+        return {key for key in keys if held[key]}
     by_parts = {split_key(definition, key): key for key in keys}
     places = [
         part.place(sorted({split[axis] for split in by_parts}), _dtype(part.column, schema))

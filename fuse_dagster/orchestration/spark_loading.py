@@ -10,7 +10,7 @@ from fuse_dagster.engines.spark.frames import from_spark
 from fuse_dagster.engines.spark.names import quoted
 from fuse_dagster.engines.spark.reading import scan
 from fuse_dagster.orchestration.loading import ReadOptions, Source, refuse_unwritten, said_of_history
-from fuse_dagster.orchestration.partitions import dimensions, present_keys, slice_of
+from fuse_dagster.orchestration.partitions import present_keys, slice_of
 from fuse_dagster.tables import as_of, current
 from fuse_dagster.tables.spark.slices import slice_sql
 
@@ -67,8 +67,8 @@ def _partitions(source: Source, frame: DataFrame, log: Logger) -> DataFrame:
     if not source.keys:
         refuse_unwritten(source, set(), log)
         return frame.filter("false")
-    narrowed = frame.filter(slice_sql(slice_of(source.keys, definition, by, schema), schema))
-    deciding = dict.fromkeys(part.column for part in dimensions(definition, by))
-    values = from_spark(narrowed.select(*map(quoted, deciding)).distinct()).lazy()
+    where = slice_of(source.keys, definition, by, schema)
+    narrowed = frame.filter(slice_sql(where, schema))
+    values = from_spark(narrowed.select(*map(quoted, where.columns)).distinct()).lazy()
     refuse_unwritten(source, present_keys(source.keys, definition, by, values) | source.written, log)
     return narrowed

@@ -19,7 +19,7 @@ from fuse_dagster.core.naming import listing
 from fuse_dagster.orchestration.batches import held, taken
 from fuse_dagster.orchestration.declarations import raise_together
 from fuse_dagster.orchestration.effective import effective_at, needs_time
-from fuse_dagster.orchestration.partitions import dimensions, physical_columns, slice_of
+from fuse_dagster.orchestration.partitions import OwnsRows, dimensions, physical_columns, slice_of
 from fuse_dagster.orchestration.rejecting import batch_name, put_aside
 from fuse_dagster.tables import Append, Overwrite, WriteMode, WriteResult, write
 from fuse_dagster.tables.batch import to_batch
@@ -241,7 +241,7 @@ def _by_partition(target: Target, definition: PartitionsDefinition[str], data: o
     if len(target.keys) == 1:
         return {target.keys[0]: data}
     by = target.declaration.partition_by
-    if by is None:
+    if by is None and not isinstance(definition, OwnsRows):
         msg = (
             f"`{name}` returned one frame for {len(target.keys)} partitions, and each is a batch of its own. Return "
             "a map from partition key to frame, or name in `partition_by` the column that says whose batch a row is."

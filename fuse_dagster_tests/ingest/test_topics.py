@@ -155,6 +155,7 @@ def test_a_reading_tells_its_lag_in_numbers_to_plot() -> None:
         "messages_broken": 0,
         "messages_lost": 2,
         "consumer_lag": 7,
+        "lag_by_partition": {"0": 7, "1": 0, "10": 0},
         "offsets_before": {"0": 3, "1": 4, "10": 1},
         "offsets_after": {"0": 3, "1": 4, "10": 1},
     }
@@ -403,6 +404,13 @@ def test_ranges_are_loaded_one_by_one(
             read(source_of(topic, only=wrong))
     with pytest.raises(InputError, match=r"`0:3-5` is left. Nothing was written; name smaller ranges"):
         read(source_of(topic, only="0:1-5", max_messages=2))
+
+
+def test_ranges_that_adjoin_are_read_as_one(source_of: Callable[..., TopicMessages]) -> None:
+    assert source_of("orders").named_parts(["1:7-9", "0:5-10", "0:0-5"]).only == "0:0-10,1:7-9"
+    for wrong in (["0:0-5", "0:6-7"], ["0:0-5", "0:0-5"], ["0:0-5", "0:4-6"]):
+        with pytest.raises(ConfigError, match="do not adjoin"):
+            source_of("orders").named_parts(wrong)
 
 
 def test_a_range_is_no_whole_and_is_not_doubled(source_of: Callable[..., TopicMessages], tmp_path: Path) -> None:

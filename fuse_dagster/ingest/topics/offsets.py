@@ -98,6 +98,33 @@ def parse_ranges(text: str) -> dict[int, Range]:
     return found
 
 
+def joined(names: Iterable[str]) -> dict[int, Range]:
+    """Several ranges of offsets as one per partition, to be read at once.
+
+    Args:
+        names: Each as `0:100-200`.
+
+    Raises:
+        ConfigError: One is no range, or two of a partition do not adjoin.
+
+    Examples:
+        >>> joined(["0:100-200", "1:0-5", "0:0-100"])
+        {0: Range(start=0, end=200), 1: Range(start=0, end=5)}
+    """
+    each = sorted((number, one.start, one.end) for name in names for number, one in parse_ranges(name).items())
+    found: dict[int, Range] = {}
+    for number, start, end in each:
+        before = found.get(number, Range(start, start))
+        if before.end != start:
+            msg = (
+                f"The ranges `{number}:{before.start}-{before.end}` and `{number}:{start}-{end}` do not adjoin, and "
+                "one load reads one range of each partition. Load them one by one."
+            )
+            raise ConfigError(msg)
+        found[number] = Range(before.start, end)
+    return found
+
+
 def offset_ranges(broker: Broker, topic: str, *, messages: int = 1_000_000) -> list[str]:
     """All that a topic holds now, cut into ranges to be loaded one by one; as keys of Dagster partitions, too.
 

@@ -49,6 +49,7 @@ class Progress:
         rejected: How many of them could not be decoded.
         bytes: Of keys, values and headers.
         lost: How many offsets retention took before they were read.
+        lags: Partition -> how many offsets are left of it.
         lag_messages: Offsets that are left; it counts gaps, too.
         lag_seconds: How much older what was read is than now, where something is left; 0 where nothing is.
     """
@@ -60,6 +61,7 @@ class Progress:
     rejected: int
     bytes: int
     lost: int
+    lags: Mapping[int, int]
     lag_messages: int
     lag_seconds: float | None
 
@@ -141,17 +143,20 @@ class TopicReading:
             "message_bytes": now.bytes,
             "messages_broken": now.rejected,
             "messages_lost": now.lost,
-            "consumer_lag": now.lag_messages,
             "offsets_before": _by_partition(now.before),
             "offsets_after": _by_partition(now.after),
         }
+        if not self.saves:  # what a backfill leaves is no lag
+            return told
+        told |= {"consumer_lag": now.lag_messages, "lag_by_partition": _by_partition(now.lags)}
         behind = now.lag_seconds
         return told if behind is None else {**told, "consumer_lag_seconds": round(behind, 3)}
 
     def state(self) -> Progress:
         """What was done; asked after the batches were consumed."""
         after = self._after()
-        lag = sum(max(0, end - after.offsets.get(number, 0)) for number, end in self.ends.items())
+        lags = {number: max(0, end - after.offsets.get(number, 0)) for number, end in self.ends.items()}
+        lag = sum(lags.values())
         told = after.position(self.ends).time
         age = None if told is None else max(0.0, (datetime.now(UTC) - told).total_seconds())
         return Progress(
@@ -162,6 +167,7 @@ class TopicReading:
             rejected=len(self._rejected),
             bytes=self._bytes,
             lost=self.lost,
+            lags=lags,
             lag_messages=lag,
             lag_seconds=age if lag else 0.0,
         )

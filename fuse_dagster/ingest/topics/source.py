@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -13,7 +13,7 @@ from fuse_dagster.connectors.streams.broker import registry_of
 from fuse_dagster.connectors.streams.client import GROUP, Budget, Client, Range
 from fuse_dagster.connectors.streams.decoding import Format, Registry, decoder
 from fuse_dagster.core.errors import ConfigError, GapError, InputError
-from fuse_dagster.ingest.topics.offsets import Reached, parse_ranges, reached
+from fuse_dagster.ingest.topics.offsets import Reached, joined, parse_ranges, reached
 from fuse_dagster.ingest.topics.reading import TopicReading
 from fuse_dagster.ingest.topics.rows import KEY, Envelope, Shape
 
@@ -128,6 +128,15 @@ class TopicMessages:
     def repeats(self) -> bool:
         """Whether a reading brings messages again that a sink has to recognize."""
         return self.only is not None
+
+    def named_parts(self, names: Sequence[str]) -> TopicMessages:
+        """The ranges of offsets of these names, as `0:100-200`, and nothing else.
+
+        Raises:
+            ConfigError: One is no range, or two of a partition do not adjoin.
+        """
+        ranges = joined(names)
+        return replace(self, only=",".join(f"{number}:{one.start}-{one.end}" for number, one in ranges.items()))
 
     @contextmanager
     def read(self, since: Position | None, ledger: Ledger | None = None) -> Iterator[TopicReading]:
