@@ -26,6 +26,7 @@ from fuse_dagster.app.cli.frame import examples, output
 from fuse_dagster.app.cli.output import facts
 from fuse_dagster.app.cli.places import Table, place
 from fuse_dagster.app.cli.progress import counting
+from fuse_dagster.app.hiding import hidden
 from fuse_dagster.app.values import counted, size
 
 if TYPE_CHECKING:
@@ -180,7 +181,13 @@ def _compare(context: typer.Context, source: Any, mode: WriteMode, where: Place,
 
     with counting(doing):
         found = reconcile_deletes(source, where.uri, mode, storage_options=where.options or None)
-    told = {"uri": where.uri, **found.numbers, "at": found.at, "seconds": found.seconds, "written": found.written}
+    told = {
+        "uri": hidden(where.uri),
+        **found.numbers,
+        "at": found.at,
+        "seconds": found.seconds,
+        "written": found.written,
+    }
     lines = [(name.replace("_", " "), value) for name, value in found.numbers.items()]
     ended = found.written.closed
     done = "Nothing is gone; nothing had to be written."
@@ -240,7 +247,7 @@ def _history(given: dict[str, Any], where: Place) -> WriteMode:
 def _answer(context: typer.Context, result: LoadResult, where: Place) -> None:
     before, after, written = result.before, result.after, result.written
     told = {
-        "uri": where.uri,
+        "uri": hidden(where.uri),
         "rows": result.rows,
         "bytes": result.bytes,
         "rejected": result.rejected,

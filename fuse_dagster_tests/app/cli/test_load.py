@@ -298,6 +298,17 @@ def test_no_word_of_the_command_line_becomes_sql(fuse: Fuse, attack: str) -> Non
     assert fuse(*ORDERS, "--json").result["rows"] == 2
 
 
+def test_no_secret_is_shown_of_what_was_asked(fuse: Fuse) -> None:
+    """Neither where a load goes well, nor in what is said of it on the way, nor where it fails."""
+    there = "lake/x?sig=geheim"
+    for words in (("orders", there, "--cursor", "changed"), ("nothing?token=geheim", there, "--cursor", "changed")):
+        for how in ((), ("--json",), ("--debug",)):
+            said = fuse("load", "shop", *words, *how)
+            assert (said.code == exits.OK) == (words[0] == "orders")
+            assert "geheim" not in said.out + said.err
+            assert "***" in said.out + said.err
+
+
 def test_windows_are_read_in_the_type_of_the_cursor() -> None:
     shop = Shop("CREATE TABLE t (d DATE, z TIMESTAMPTZ, n TIMESTAMP, m DECIMAL(9, 2))")
     utc = dt.UTC
