@@ -122,8 +122,8 @@ class LandingReading:
         loaded = self.loaded
         return {
             "files_loaded": len(loaded),
-            "file_bytes": sum(one.entry.size for one in loaded),
-            "files_broken": sum(one["state"] == "broken" for one in self._entries.values()),
+            "file_bytes": sum(entry.size for entry in loaded),
+            "files_broken": len(self._broken),
             "files_known": len(self._copies),
             "files_waiting": len(self._found.waiting),
         }
