@@ -89,6 +89,7 @@ class Wire:
                 if self._late:
                     time.sleep(self._late)
                 if silent is not None and passed + len(piece) > silent:
+                    silent = 0  # a smaller piece that follows would come out of its order
                     continue
                 if most is not None and passed + len(piece) >= most:
                     client.sendall(piece[: most - passed])
