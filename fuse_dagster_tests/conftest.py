@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from pyspark.sql import SparkSession
+    from xdist.remote import Producer
 
     from fuse_dagster_tests.servers.kafka import KafkaServer
     from fuse_dagster_tests.servers.mariadb import MariaDBServer
     from fuse_dagster_tests.servers.postgres import PostgresServer
+    from fuse_dagster_tests.sharing import Scheduling
 
 # They have tests of their own, which run where they are installed.
 collect_ignore = ["packages"]
@@ -43,6 +45,29 @@ def _fail_instead_of_skip(report: pytest.TestReport | pytest.CollectReport) -> N
         reason = where[2] if isinstance(where, tuple) else str(where)
         report.outcome = "failed"
         report.longrepr = f"Skipped in CI, where everything must be there. {reason}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Where several processes share the tests by files, what needs a JVM shares more."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from fuse_dagster_tests.sharing import Scheduling
+
+    config.option.loadscopereorder = False  # by the number of tests; how long they take is said there
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the longest begin, where several processes share the tests."""
+    if not hasattr(config, "workerinput"):
+        return
+    from fuse_dagster_tests.sharing import group_of, ranks
+
+    groups = [group_of(item.nodeid) for item in items]
+    rank = ranks(groups, [item.get_closest_marker("slow") is not None for item in items])
+    order = sorted(range(len(items)), key=lambda number: (rank[groups[number]], groups[number]))
+    items[:] = [items[number] for number in order]
 
 
 @pytest.hookimpl(wrapper=True)
