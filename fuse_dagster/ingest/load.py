@@ -112,8 +112,7 @@ def load(
     full_refresh = full_refresh and not getattr(source, "is_part", False)
     anew = full_refresh or mode.is_whole_truth
     options = storage_options or None
-    recall = forgotten_memo if anew else read_memo
-    memory = recall(table, source.identity, storage_options=options)
+    memory = _remembered(table, source.identity, options, full_refresh=full_refresh, needed=not anew)
     begin = _Begin(source.identity, memory, anew, None if anew else position_in(memory))
     ledger = None if anew else _TableLedger(table, memory, options)
     aside = on_rejected or partial(_put_aside, table, source.identity, options)
@@ -136,6 +135,20 @@ def load(
         _tell(reading, source.identity)
     done = _result(begin, end, counted, found, written, seconds=time.perf_counter() - started)
     return replace(done, progress=told)
+
+
+def _remembered(
+    table: str | Path, name: str, options: Mapping[str, str] | None, *, full_refresh: bool, needed: bool
+) -> Remembered:
+    """What the table remembers of a load; a whole truth compares with it, so that one without news commits nothing."""
+    if full_refresh:
+        return forgotten_memo(table, name, storage_options=options)
+    try:
+        return read_memo(table, name, storage_options=options)
+    except TableStateError:
+        if needed:
+            raise
+        return forgotten_memo(table, name, storage_options=options)
 
 
 @dataclass(frozen=True, slots=True)
