@@ -20,6 +20,7 @@ from fuse_dagster.connectors.databases.postgresql import (
     cast_of,
     converted,
     described,
+    literal,
     login_kind,
     read_as,
     said_by,
@@ -123,9 +124,13 @@ class PostgreSQL(Database):
         named(told.names)
         text = around(POSTGRES, text, told.names, [cast_of(field) for field in told])
         with _answer(connection, text, list(values)) as reader:
-            schema = pa.schema([read_as(field) for field in reader.schema])
+            schema = pa.schema([read_as(asked, came) for asked, came in zip(told, reader.schema, strict=True)])
             batches = within_limits(converted(reader, schema))
             yield pa.RecordBatchReader.from_batches(schema, batches)
+
+    def literal(self, value: Any) -> str | None:
+        """Numbers and times as SQL: COPY takes no bound values."""
+        return literal(value)
 
     def told(self, error: Exception) -> tuple[str | None, str] | None:
         """By the SQLSTATE; by libpq's words where there is none."""

@@ -1,13 +1,15 @@
 """Rows that come in a stream: written part by part as files beside the table, and named by one commit at the end.
 
-Memory holds one part, however many rows there are. That works where rows only come, or take the place of all others;
-whatever looks a row up by its key needs the batch as a whole.
+Memory holds two parts, one that is written and one that comes, however many rows there are. That works where rows only
+come, or take the place of all others; whatever looks a row up by its key needs the batch as a whole.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,22 +85,51 @@ def write_parts(view: TableView, reader: pa.RecordBatchReader, mode: WriteMode) 
         SchemaError: A part does not fit the table's columns. The files written so far are removed.
     """
     parts: Parts | None = None
-    try:
-        for chunk in _chunks(reader):
-            if parts is None:
-                typed, _ = reconcile(to_batch(chunk), view.schema(), policy=mode.schema)
-                parts = Parts(view.schema() or dict(typed.schema))
-            else:
-                typed, _ = reconcile(to_batch(chunk), parts.schema, policy=mode.schema)
-            rows = complete(typed, parts.schema)
-            refuse_nulls(view, rows)
-            parts.adds += write_files(view, [rows])
-            parts.rows += rows.height
-    except BaseException:
-        if parts is not None:
-            drop(view, parts)
-        raise
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        beside = _Beside(view, pool)
+        try:
+            for chunk in _chunks(reader):
+                known = view.schema() if parts is None else parts.schema
+                typed, _ = reconcile(to_batch(chunk), known, policy=mode.schema)
+                parts = parts or Parts(known or dict(typed.schema))
+                rows = complete(typed, parts.schema)
+                refuse_nulls(view, rows)
+                parts.adds += beside.files()
+                beside.write(rows)
+                parts.rows += rows.height
+            if parts is not None:
+                parts.adds += beside.files()
+        except BaseException:
+            if parts is not None:
+                drop(view, beside.unfinished(parts))
+            raise
     return parts or Parts(view.schema() or dict(to_batch(reader.schema.empty_table()).schema))
+
+
+class _Beside:
+    """Writes one part while the next is read, so that the source and the disk don't wait for each other."""
+
+    def __init__(self, view: TableView, pool: ThreadPoolExecutor) -> None:
+        self._view, self._pool = view, pool
+        self._last: Future[list[AddAction]] | None = None
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Begin with a part; the one before is asked for by `files` first."""
+        self._last = self._pool.submit(copy_context().run, write_files, self._view, [rows])
+
+    def files(self) -> list[AddAction]:
+        """Wait for the part that is being written: its files; none where there is none."""
+        found = [] if self._last is None else self._last.result()
+        self._last = None
+        return found
+
+    def unfinished(self, parts: Parts) -> Parts:
+        """Parts with the files of the one that was being written when something else failed."""
+        try:
+            parts.adds += self.files()
+        except Exception as error:  # noqa: BLE001 - harmless: it has no files, and what failed first is raised
+            logger.info("the last part for %s was not written: %s", self._view.uri, type(error).__name__)
+        return parts
 
 
 def commit_parts(view: TableView, parts: Parts, mode: WriteMode) -> tuple[Committed | None, Tally]:

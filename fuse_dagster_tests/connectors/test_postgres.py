@@ -82,6 +82,7 @@ class TestPostgreSQL(DatabaseContract):
         ("numeric", "'infinity'"),
         ("numeric", "0.0000000001"),
         ("numeric(10,2)", "'NaN'"),
+        ("numeric(18,0)", "'NaN'"),
         ("date", "'infinity'"),
         ("date", "'-infinity'"),
         ("timestamp", "'-infinity'"),
@@ -89,6 +90,58 @@ class TestPostgreSQL(DatabaseContract):
         ("time", "'24:00'"),
         ("timestamptz[]", "'{infinity}'"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"),
+    [
+        ("numeric(18)", "999999999999999999"),
+        ("numeric(18,18)", "0.999999999999999999"),
+        ("numeric(19,1)", "999999999999999999.9"),
+        ("numeric(1)", "9"),
+        ("numeric(2,5)", "0.00099"),
+        ("numeric(3,-2)", "99900"),
+    ],
+)
+def test_decimals_keep_their_digits_to_the_ends(
+    connector: PostgreSQL, run: Callable[..., None], kind: str, least: str
+) -> None:
+    values = [decimal.Decimal(least), -decimal.Decimal(least), decimal.Decimal(0), None]
+    run(f"CREATE TABLE t (a {kind})", f"INSERT INTO t VALUES ({least}), (-{least}), (0), (NULL)")
+    with connector.rows("t") as reader:
+        assert reader.read_all()["a"].to_pylist() == values
+
+
+@pytest.mark.parametrize("value", ["1.005", "123456789", "'infinity'", "1e30", "-1e16"])
+def test_a_decimal_that_is_not_what_its_column_says_is_never_rounded(
+    connector: PostgreSQL, run: Callable[..., None], value: str
+) -> None:
+    run("CREATE TABLE t (a numeric, b numeric(10,2))", f"INSERT INTO t VALUES ({value}, 1)")
+    # As a foreign table may do it: the column says `numeric(10,2)` of what it never looked at.
+    run(
+        "UPDATE pg_attribute SET atttypmod = (SELECT b.atttypmod FROM pg_attribute b WHERE b.attrelid = "
+        "'t'::regclass AND b.attname = 'b') WHERE attrelid = 't'::regclass AND attname = 'a'"
+    )
+    with pytest.raises(InputError), connector.rows("t") as reader:
+        reader.read_all()
+
+
+def test_a_value_means_the_same_bound_and_written(connector: PostgreSQL) -> None:
+    zone = dt.timezone(dt.timedelta(hours=-5, minutes=-30))
+    values: list[Any] = [
+        0, -1, 2**63 - 1, -(2**63), 0.1, -1e-300, 1.7976931348623157e308, True, False, decimal.Decimal("-1.50"),
+        dt.date(1, 1, 1), dt.date(9999, 12, 31), NAIVE, dt.datetime.fromisoformat("0001-01-01T00:00:00"),
+        dt.datetime(2024, 7, 1, 2, 30, tzinfo=zone),
+        dt.datetime(1, 1, 1, 0, 0, 0, 1, tzinfo=dt.UTC), dt.datetime(999, 2, 3, 4, 5, 6, tzinfo=dt.UTC),
+    ]  # fmt: skip
+    for value in values:
+        assert connector.literal(value)
+        with connector.query("SELECT :v AS v, pg_typeof(:v)::text AS kind", {"v": value}) as reader:
+            written = reader.read_all().to_pylist()
+        # With a text beside it, all values are bound.
+        with connector.query("SELECT :v AS v, pg_typeof(:v)::text AS kind, :t AS t", {"v": value, "t": ""}) as reader:
+            assert reader.read_all().select(["v", "kind"]).to_pylist() == written
+        assert written[0]["v"] == value
 
 
 def test_an_enum_a_domain_and_a_row_are_read(connector: PostgreSQL, run: Callable[..., None]) -> None:
@@ -190,6 +243,16 @@ def test_all_parts_see_one_moment(connector: PostgreSQL, run: Callable[..., None
     with read_parted(connector, "t", on="a", connections=3) as reader:
         run("DELETE FROM t")
         assert reader.read_all().num_rows == 500
+
+
+def test_a_key_may_be_named_as_an_attacker_would(connector: PostgreSQL, run: Callable[..., None]) -> None:
+    from fuse_dagster.connectors.databases.partitions import read_parted
+
+    name = """{} {0} $1 :a '"; DROP TABLE t; --"""
+    quoted = '"' + name.replace('"', '""') + '"'
+    run(f"CREATE TABLE t ({quoted} int, b numeric(9,2))", "INSERT INTO t SELECT g, g FROM generate_series(1, 100) g")
+    with read_parted(connector, "t", on=name, connections=3) as reader:
+        assert sorted(reader.read_all()[name].to_pylist()) == list(range(1, 101))
 
 
 def test_a_part_that_fails_fails_the_whole(connector: PostgreSQL, run: Callable[..., None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -110,8 +110,14 @@ STANDARD = Dialect(name="", longest_name=128, transactional_ddl=False, first="fe
 """SQL as its standard has it, for systems that nothing else is known of."""
 
 
-def bound(dialect: Dialect, text: str, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """Put the driver's markers where a text says `:name`, and the values in their order; none is pasted into it.
+def bound(
+    dialect: Dialect,
+    text: str,
+    parameters: Mapping[str, Any],
+    *,
+    literal: Callable[[Any], str | None] = lambda _: None,
+) -> tuple[str, list[Any]]:
+    """Put the driver's markers where a text says `:name`, and the values in their order; no text is pasted into it.
 
     What stands in quotes or comments, and casts as `::int`, stays as it is.
 
@@ -119,9 +125,10 @@ def bound(dialect: Dialect, text: str, parameters: Mapping[str, Any]) -> tuple[s
         dialect: Of the text.
         text: One statement.
         parameters: Name -> value.
+        literal: A number or a time as SQL, and None for whatever else; they are used where all values have one.
 
     Returns:
-        The text, and one value for each marker that goes by its place, or for each name.
+        The text, and one value for each marker that goes by its place, or for each name; none where literals are used.
 
     Raises:
         InputError: The text names a parameter that isn't given, or one is given that it doesn't name.
@@ -132,6 +139,8 @@ def bound(dialect: Dialect, text: str, parameters: Mapping[str, Any]) -> tuple[s
     """
     values: list[Any] = []
     places: dict[str, int] = {}
+    literals = {name: said for name, value in parameters.items() if (said := literal(value)) is not None}
+    literals = literals if literals.keys() == parameters.keys() else {}
 
     def put(found: re.Match[str]) -> str:
         name = found["name"]
@@ -140,6 +149,9 @@ def bound(dialect: Dialect, text: str, parameters: Mapping[str, Any]) -> tuple[s
         if name not in parameters:
             msg = f"The text leaves `:{name}` open, and no such parameter is given. {did_you_mean(name, parameters)}"
             raise InputError(msg)
+        if name in literals:
+            places[name] = 0
+            return literals[name]
         if name not in places or dialect.marker in {"?", "%s"}:
             values.append(parameters[name])
             places[name] = len(values)

@@ -96,14 +96,24 @@ def _alike(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.
 def _conditions(database: Database, key: str, low: Any, high: Any, parts: int) -> Iterator[tuple[str, list[Any]]]:
     """One condition for each part, with its values; together they hold for every row, and no two for one."""
     edges = _edges(low, high, parts) if low is not None else []
-    first, second = database.dialect.mark(1), database.dialect.mark(2)
     if not edges:
         yield "", []
         return
-    yield f"({key} < {first} OR {key} IS NULL)", [edges[0]]
-    for least, next_least in pairwise(edges):
-        yield f"({key} >= {first} AND {key} < {second})", [least, next_least]
-    yield f"{key} >= {first}", [edges[-1]]
+    (values, (first,)) = _placed(database, edges[:1])
+    yield f"({key} < {first} OR {key} IS NULL)", values
+    for pair in pairwise(edges):
+        values, (least, next_least) = _placed(database, pair)
+        yield f"({key} >= {least} AND {key} < {next_least})", values
+    (values, (last,)) = _placed(database, edges[-1:])
+    yield f"{key} >= {last}", values
+
+
+def _placed(database: Database, edges: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """The values to bind for some edges, and what stands in their places."""
+    literals = [said for edge in edges if (said := database.literal(edge)) is not None]
+    if len(literals) == len(edges):
+        return [], literals
+    return list(edges), [database.dialect.mark(number) for number in range(1, len(edges) + 1)]
 
 
 def _edges(low: Any, high: Any, parts: int) -> list[Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.connectors.databases.arrow import unfit
@@ -17,7 +20,7 @@ AS_THEY_ARE = frozenset(
         "date", "time", "timestamp", "timestamptz", "json", "jsonb", "numeric",
     }
 )  # fmt: skip
-"""Read by the driver as what they are; a `numeric` comes as text and becomes a decimal here."""
+"""Read by the driver as what they are; a `numeric` comes as text or in its units, and becomes a decimal here."""
 CASTS = {"oid": "{}::int8", "money": "{}::numeric(21,2)"}
 """Others that are cast by the server; what is in neither is read as the text that the server writes."""
 LISTS = frozenset({"int2", "int4", "int8", "float4", "float8", "bool", "text", "varchar", "timestamp", "timestamptz"})
@@ -41,11 +44,49 @@ ORDER BY a.attnum
 """
 """The columns of the table `$1` in the schema `$2`; where that is empty, in the search path."""
 _PRECISION, _SCALE = 38, 9
+_DIGITS_OF_UNITS = 18
+_NO_UNITS = -(2**63) + 1
 _HEADER = 4  # bytes that a type modifier counts too much
 _DO = (
     "Cast it in a query to `numeric(p,s)` with the digits that it needs, 38 at the most, or to `text`; "
     "leave out what is NaN or infinite."
 )
+
+
+def literal(value: Any) -> str | None:
+    """A number or a time in the type that the driver would bind it with; None for all else, and for its subclasses.
+
+    Examples:
+        >>> literal(-1), literal(date(2024, 6, 1)), literal("1")
+        ("CAST('-1' AS int8)", "CAST('2024-06-01' AS date)", None)
+    """
+    word, said = _in_words(value)
+    return f"CAST('{said}' AS {word})" if said else None
+
+
+def _in_words(value: Any) -> tuple[str, str]:
+    """Type and text of a number or a time; no text for what the driver can say only by itself."""
+    kind = type(value)
+    if kind is bool:
+        return "bool", str(value)
+    if kind is int:
+        return "int8", str(value) if -(2**63) <= value < 2**63 else ""
+    if kind is float:
+        return "float8", str(value) if math.isfinite(value) else ""
+    if kind is Decimal:
+        return "numeric", str(value) if value.is_finite() else ""
+    if kind is date:
+        return "date", value.isoformat()
+    return _in_utc(value) if kind is datetime else ("", "")
+
+
+def _in_utc(value: datetime) -> tuple[str, str]:
+    try:
+        if value.tzinfo is None:
+            return "timestamp", value.isoformat()
+        return "timestamptz", value.astimezone(UTC).isoformat()
+    except OverflowError:  # at the ends of the calendar
+        return "", ""
 
 
 def kind_of(field: pa.Field) -> str:
@@ -57,7 +98,7 @@ def cast_of(field: pa.Field) -> str | None:
     """What to select in place of a column; None for the column itself."""
     kind = kind_of(field)
     if kind in AS_THEY_ARE:
-        return "{}::text" if kind == "numeric" and decimal_of(field) is None else None
+        return None if kind != "numeric" else "{}::text" if decimal_of(field) is None else _as_units(field)
     if kind in CASTS:
         return CASTS[kind]
     if kind.startswith("_"):
@@ -86,13 +127,32 @@ def decimal_of(field: pa.Field) -> pa.DataType | None:
     return pa.decimal128(max(precision, scale), scale) if max(precision, scale) <= _PRECISION else None
 
 
-def read_as(field: pa.Field) -> pa.Field:
-    """The column as it is handed on: without the driver's extension types and metadata."""
+def _as_units(field: pa.Field) -> str | None:
+    """A decimal as the integer of its smallest units, which costs the driver a fraction of its text.
+
+    What is no number with these digits becomes `_NO_UNITS`; None where 64 bits don't hold all the digits.
+    """
+    kind = decimal_of(field)
+    if kind is None or kind.precision > _DIGITS_OF_UNITS:
+        return None
+    fits, units = f"pg_catalog.scale({{}}) <= {kind.scale}", f"{{}} * {10**kind.scale}"
+    return f"(CASE WHEN {fits} THEN {units} WHEN {{}} IS NOT NULL THEN {_NO_UNITS} END)::int8"
+
+
+def read_as(field: pa.Field, came: pa.Field | None = None) -> pa.Field:
+    """The column as it is handed on: without the driver's extension types and metadata.
+
+    Args:
+        field: As the question has it.
+        came: As the answer has it, where it was cast; the same by default.
+    """
     import pyarrow as pa
 
-    kind = field.type
-    if kind_of(field) == "numeric":
-        return pa.field(field.name, decimal_of(field) or pa.string())
+    came = came or field
+    number = next((one for one in (field, came) if kind_of(one) == "numeric"), None)
+    if number is not None:
+        return pa.field(field.name, decimal_of(number) or pa.string())
+    kind = came.type
     if pa.types.is_list(kind):
         return pa.field(field.name, pa.list_(kind.value_type))
     return pa.field(field.name, kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind)
@@ -117,10 +177,26 @@ def _column(column: pa.Array, field: pa.Field) -> pa.Array:
     plain = column.storage if isinstance(column, pa.ExtensionArray) else column
     if not pa.types.is_decimal(field.type):
         return plain
+    if pa.types.is_int64(plain.type):
+        return _of_units(plain, field)
     try:
         return plain.cast(field.type)
     except pa.ArrowInvalid:
         raise unfit(field.name, field.type, _wrong(plain, field.type), _DO) from None
+
+
+def _of_units(units: pa.Array, field: pa.Field) -> pa.Array:
+    """Decimals from their smallest units: the digits stay, and the point is put between them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ends, most = pc.min_max(units), 10**field.type.precision
+    least = ends["min"].as_py()
+    if least is not None and (least <= -most or ends["max"].as_py() >= most):
+        wrong = "NaN, or a number with more digits"
+        raise unfit(field.name, field.type, [wrong], _DO)
+    whole = units.cast(pa.decimal128(19, 0))
+    return pa.Array.from_buffers(field.type, len(whole), whole.buffers(), whole.null_count, whole.offset)
 
 
 def _wrong(column: pa.Array, kind: Any) -> Iterator[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from decimal import Decimal
+
 import pytest
 import sqlglot
 from hypothesis import given
@@ -21,6 +24,7 @@ from fuse_dagster.connectors.databases.dialects import (
     bound,
 )
 from fuse_dagster.connectors.databases.naming import parts_of, written
+from fuse_dagster.connectors.databases.postgresql import literal
 from fuse_dagster.core.errors import ConfigError, InputError
 
 ALL = [POSTGRES, MYSQL, MSSQL, SNOWFLAKE, BIGQUERY, DUCKDB, SQLITE, STANDARD]
@@ -86,6 +90,31 @@ def test_postgres_counts_bytes_and_mysql_signs() -> None:
 )  # fmt: skip
 def test_parameters_stand_where_values_do(dialect: Dialect, text: str, said: str, values: list[int]) -> None:
     assert bound(dialect, text, {"x": 1, "y": 2}) == (said, values)
+
+
+def test_numbers_and_times_may_be_written_and_texts_never() -> None:
+    text = "a > :x AND b = ':x' AND c < :y AND d > :x"
+    said = "a > CAST('1' AS int8) AND b = ':x' AND c < CAST('2024-06-01T02:00:00+00:00' AS timestamptz) AND d > "
+    at = dt.datetime(2024, 6, 1, 4, tzinfo=dt.timezone(dt.timedelta(hours=2)))
+    assert bound(POSTGRES, text, {"x": 1, "y": at}, literal=literal) == (f"{said}CAST('1' AS int8)", [])
+    # One text, and everything is bound.
+    assert bound(POSTGRES, "a > :x AND b = :y", {"x": 1, "y": "z"}, literal=literal) == ("a > $1 AND b = $2", [1, "z"])
+    with pytest.raises(InputError, match="`z` are given"):
+        bound(POSTGRES, "a > :x", {"x": 1, "z": 2}, literal=literal)
+
+
+def test_what_only_looks_like_a_number_is_no_literal() -> None:
+    class Number(int):
+        def __str__(self) -> str:
+            return "1' AS int8); DROP TABLE t; --"
+
+    class Moment(dt.datetime):
+        def isoformat(self, *_: object, **__: object) -> str:
+            return "'); DROP TABLE t; --"
+
+    first = dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=5)))
+    strange = [Number(1), Moment(2024, 1, 1), "1", b"1", None, [1], dt.time(1), dt.timedelta(1), 2**63, first]
+    assert [literal(one) for one in [*strange, float("nan"), float("inf"), Decimal("sNaN")]] == [None] * 13
 
 
 def test_parameters_and_text_have_to_agree() -> None:
