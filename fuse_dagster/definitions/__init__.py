@@ -5,6 +5,6 @@ the tables lie in a store, and `FUSE_DEMO_ENGINE=spark` that Spark writes them.
 """
 
 from fuse_dagster.definitions.demo.project import demo_definitions
-from fuse_dagster.definitions.demo.settings import engine, lake, places
+from fuse_dagster.definitions.demo.settings import board, engine, lake, places
 
-defs = demo_definitions(where := places(), lake=lake(where), engine=engine())
+defs = demo_definitions(where := places(), lake=lake(where), board=board(), engine=engine())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from fuse_dagster.definitions.demo.board import Traffic
 from fuse_dagster.definitions.demo.delivery import SHIPPED
 from fuse_dagster.definitions.demo.partitions import RELEASES
 from fuse_dagster.definitions.demo.project import demo_definitions
 from fuse_dagster.definitions.demo.running import CONSOLE
+from fuse_dagster.definitions.demo.server import file_board
 from fuse_dagster.definitions.demo.settings import Places
 from fuse_dagster.orchestration.io_manager import DeltaTables
 
@@ -75,6 +78,12 @@ class Project:
         for name in ("planes/planes.csv", "carriers/carriers.csv"):
             self.land(name, shipped_lines(name, lambda _, __: True))
 
+    def play(self, steps: int = 2) -> None:
+        """Play some hours on a flight board in a file of DuckDB, at times that are always the same."""
+        traffic = Traffic(file_board(self.places.board), lambda step: datetime(2026, 1, 1, step, tzinfo=UTC))
+        for _ in range(steps):
+            traffic.step()
+
     def run(self, job: str, partition: str | None = None) -> dg.ExecuteInProcessResult:
         """Run a job, and return what became of it, a failure too."""
         if job == "load_release" and partition:
@@ -96,7 +105,7 @@ class Project:
 @contextmanager
 def open_project(root: Path) -> Iterator[Project]:
     """Open the project in a folder, or make one there; its runs are recorded in memory."""
-    places = Places(landing=root / "landing", lake=root / "lake", dagster_home=root / "home")
+    places = Places(landing=root / "landing", lake=root / "lake", dagster_home=root / "home", board=root / "board")
     with dg.DagsterInstance.ephemeral() as instance:
         yield Project(places=places, defs=demo_definitions(places), instance=instance)
 
@@ -113,7 +122,13 @@ def another_project(tmp_path: Path) -> Iterator[Project]:
         yield opened
 
 
-RUNS = (("load_release", "20210425"), ("load_release", "20260905"), ("load_month", "2013-01-01"), ("refresh", None))
+RUNS = (
+    ("load_release", "20210425"),
+    ("load_release", "20260905"),
+    ("load_month", "2013-01-01"),
+    ("load_board", None),
+    ("refresh", None),
+)
 
 
 def materialized(project: Project, lake: Lake) -> dict[str, pl.DataFrame]:
@@ -121,6 +136,7 @@ def materialized(project: Project, lake: Lake) -> dict[str, pl.DataFrame]:
     for release in ("20210425", "20260905"):
         project.land_release(release)
     project.land_the_rest()
+    project.play()
     for job, partition in RUNS:
         result = project.run(job, partition)
         assert result.success, why(result)

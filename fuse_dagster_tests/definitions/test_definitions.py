@@ -58,7 +58,7 @@ def test_every_asset_is_described_owned_tagged_and_checked(spec: dg.AssetSpec) -
     assert spec.description
     assert spec.owners == ["team:data-platform"]
     assert spec.group_name == spec.key.path[0]
-    assert spec.tags["layer"] == spec.group_name
+    assert spec.tags["layer"] == ("bronze" if spec.group_name == "public" else spec.group_name)
     assert "deltalake" in spec.kinds
     assert inventory()["assets"][spec.key.to_user_string()]["checks"]
     if spec.group_name == "gold":

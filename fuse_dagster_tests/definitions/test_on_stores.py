@@ -105,4 +105,6 @@ def test_what_the_demo_s_profiles_lack_is_said_at_once(
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
-    return Places(landing=tmp_path / "landing", lake=tmp_path / "lake", dagster_home=tmp_path / "home")
+    return Places(
+        landing=tmp_path / "landing", lake=tmp_path / "lake", dagster_home=tmp_path / "home", board=tmp_path / "board"
+    )

@@ -72,13 +72,14 @@ def test_a_parallel_backfill_gives_the_same_history(project: Project, another_pr
 def everything(project: Project) -> list[dg.ExecuteInProcessResult]:
     runs = [("load_release", release) for release in RELEASES]
     runs += [("load_month", month) for month in ("2013-01-01", "2013-05-01")]
-    return [project.run(job, partition) for job, partition in [*runs, ("refresh", None)]]
+    return [project.run(job, partition) for job, partition in [*runs, ("load_board", None), ("refresh", None)]]
 
 
 def test_a_second_run_of_everything_commits_nothing(project: Project) -> None:
     for release in RELEASES:
         project.land_release(release)
     project.land_the_rest()
+    project.play()
     assert all(result.success for result in everything(project))
     before = project.state()
     again = everything(project)
@@ -97,6 +98,7 @@ def test_everything_is_described_where_it_lies(project: Project) -> None:
     for release in RELEASES:
         project.land_release(release)
     project.land_the_rest()
+    project.play()
     seen = {}
     for result in everything(project):
         for event in result.get_asset_materialization_events():
@@ -105,8 +107,9 @@ def test_everything_is_described_where_it_lies(project: Project) -> None:
     for asset, metadata in seen.items():
         schema = metadata["dagster/column_schema"].value
         undescribed = [column.name for column in schema.columns if not column.description]
-        assert not undescribed, f"{asset} has columns without description"
-        if not asset.startswith("bronze/"):
+        mirrored = asset.startswith("public/")  # what their columns mean, the source knows
+        assert mirrored or not undescribed, f"{asset} has columns without description"
+        if not asset.startswith(("bronze/", "public/")):
             traced = metadata["dagster/column_lineage"].value.deps_by_column
             assert set(traced) <= {column.name for column in schema.columns}
             assert traced, f"{asset} has no column lineage"

@@ -16,7 +16,8 @@ from fuse_dagster_tests.ui.server import DagsterDev, until
 pytestmark = pytest.mark.ui
 
 HISTORY = "/assets/silver/airport_history"
-GROUPS = ["bronze", "silver", "gold"]
+GROUPS = ["bronze", "public", "silver", "gold"]
+LOAD = "/assets/public/flight_changes"
 Shot = Callable[[str], None]
 
 
@@ -86,6 +87,15 @@ def test_the_chart_of_a_gold_table_is_drawn(page: Page, shot: Shot) -> None:
     expect(chart).to_be_visible()
     assert chart.evaluate("image => image.naturalWidth") > 400
     shot("chart")
+
+
+def test_a_load_shows_how_far_its_source_was_read(page: Page, shot: Shot) -> None:
+    page.goto(f"{LOAD}?view=events")
+    words = ("rows_loaded", "bytes_loaded", "watermark_before", "watermark_after", "lag_seconds", "drift")
+    for word in words:
+        expect(page.get_by_text(word, exact=True).first).to_be_attached()
+    page.get_by_text("watermark_before", exact=True).first.scroll_into_view_if_needed()
+    shot("load")
 
 
 def test_a_click_materializes_an_asset(page: Page, ui: DagsterDev) -> None:

@@ -3,7 +3,8 @@
 import dagster as dg
 import polars as pl
 
-from fuse_dagster.definitions.demo import bronze, gold, silver
+from fuse_dagster.definitions.demo import bronze, gold, mirrored, silver
+from fuse_dagster.definitions.demo.board import BOARD, KEYS, LOG
 from fuse_dagster.definitions.demo.charts import CHANGES
 from fuse_dagster.orchestration.checks import history_checks, table_checks
 from fuse_dagster.quality.expectations import (
@@ -41,12 +42,26 @@ def destinations_are_airports(route_punctuality: pl.DataFrame) -> dg.AssetCheckR
     )
 
 
+@dg.asset_check(asset=gold.flights_by_source, description="Files and flight board tell of the same flights.")
+def sources_agree(flights_by_source: pl.DataFrame) -> dg.AssetCheckResult:
+    """Warn where the two sources count differently."""
+    counted = flights_by_source.select("flights", "departed", "cancelled")
+    return dg.AssetCheckResult(
+        passed=flights_by_source.height == len(gold.SOURCES) and counted.n_unique() == 1,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={source: str(row) for source, row in zip(flights_by_source["source"], counted.rows(), strict=True)},
+    )
+
+
 CHECKS = [
     table_checks(bronze.airports, unique("_release", "icao")),
     table_checks(bronze.flights, not_null("_month", "_file_hash", "_row_number")),
     table_checks(bronze.planes, not_null("tailnum", "_file_hash"), row_count()),
     table_checks(bronze.carriers, not_null("carrier", "_file_hash"), row_count()),
     table_checks(bronze.weather, not_null("origin", "time_hour", "_file_hash"), row_count()),
+    table_checks(mirrored.TABLES[BOARD], unique(*KEYS), row_count()),
+    history_checks(mirrored.TABLES[LOG]),
+    mirrored.FRESH,
     history_checks(silver.airport_history),
     table_checks(
         silver.airport_history,
@@ -66,5 +81,7 @@ CHECKS = [
     table_checks(gold.airport_changes, accepted_values("change", CHANGES)),
     destinations_are_airports,
     table_checks(gold.route_punctuality, unique("origin", "dest"), row_count()),
+    sources_agree,
+    table_checks(gold.flights_by_source, unique("source"), row_count()),
     table_checks(gold.delays_by_weather, in_range("cancelled_share", minimum=0, maximum=1), row_count()),
 ]

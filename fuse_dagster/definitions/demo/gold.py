@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from fuse_dagster.definitions.demo import words
+from fuse_dagster.definitions.demo.board import DAY, KEYS
 from fuse_dagster.definitions.demo.charts import changes_chart, delays_chart
 from fuse_dagster.definitions.demo.house import FRESH_EVERY_DAY, described, layer, traced
 from fuse_dagster.definitions.demo.spine import year_ends_within
@@ -116,3 +117,39 @@ def delays_by_weather(flights: pl.LazyFrame, hours: pl.LazyFrame) -> dg.Material
     """How late flights left New York, and how many never did, in each kind of weather."""
     compared = delays(flights, hours)
     return dg.MaterializeResult(value=compared, metadata={"chart": dg.MetadataValue.md(delays_chart(compared))})
+
+
+SOURCES = ("files", "flight board")
+
+
+@delta_table(
+    key=["gold", "flights_by_source"],
+    ins={
+        "flights": dg.AssetIn(["silver", "flights"]),
+        "board": dg.AssetIn(["public", "flights"]),
+        "changes": dg.AssetIn(["public", "flight_changes"]),
+    },
+    columns=described(words.BY_SOURCE, keys={"source"}),
+    lineage={
+        "flights": [("silver/flights", "flight"), ("public/flight_changes", "flight")],
+        "departed": [("silver/flights", "status"), ("public/flights", "status")],
+        "cancelled": [("silver/flights", "status"), ("public/flights", "flight"), ("public/flight_changes", "flight")],
+        "said": [("silver/flights", "flight"), ("public/flight_changes", "seq")],
+    },
+    pool="gold/flights_by_source",
+    **GOLD,
+)
+def flights_by_source(
+    flights: pl.LazyFrame, board: pl.LazyFrame, changes: pl.LazyFrame
+) -> dg.MaterializeResult[pl.DataFrame]:
+    """The day that the flight board shows, as the files and the board tell of it."""
+    filed = flights.filter(pl.col("flight_date") == DAY).collect()
+    shown, told = board.collect(), changes.select(*KEYS, "seq").collect()
+    known, left = told.select(KEYS).n_unique(), shown.filter(pl.col("status") != "scheduled").height
+    cancelled = filed.filter(pl.col("status") == "cancelled").height
+    rows = [
+        (SOURCES[0], filed.height, filed.height - cancelled, cancelled, filed.height),
+        # What is cancelled is taken off the board.
+        (SOURCES[1], known, left, known - shown.height, told.height),
+    ]
+    return dg.MaterializeResult(value=pl.DataFrame(rows, schema=list(words.BY_SOURCE), orient="row"))

@@ -35,6 +35,19 @@ def layer(name: str, *, kinds: Collection[str] = (), **tags: str) -> dict[str, A
     }
 
 
+def mirrored(connection: str) -> dict[str, Any]:
+    """Return the arguments that every table takes which mirrors one of a database.
+
+    Args:
+        connection: The resource that it is read from.
+    """
+    return {
+        "owners": [OWNER],
+        "tags": {"layer": "bronze", "domain": "aviation", "source": connection},
+        "io_manager_key": "loads",  # Spark writes no loads
+    }
+
+
 def described(*words: Mapping[str, str], keys: Collection[str] = (), **more: str) -> dict[str, Column]:
     """Describe the columns of a table.
 

@@ -16,6 +16,14 @@ load_month = dg.define_asset_job(
     description="Loads one month of flights, and puts the impossible ones aside.",
 )
 
+load_board = dg.define_asset_job(
+    "load_board",
+    selection=dg.AssetSelection.groups("public"),
+    description="Loads what is new on the flight board.",
+    # One process: where the board lies in a file of DuckDB, two would lock each other out.
+    executor_def=dg.in_process_executor,
+)
+
 refresh = dg.define_asset_job(
     "refresh",
     selection=dg.AssetSelection.groups("gold")
@@ -24,6 +32,14 @@ refresh = dg.define_asset_job(
         *(["silver", name] for name in ("planes", "carriers", "weather", "weather_quarantine")),
     ),
     description="Loads planes, carriers and weather, and builds every gold table.",
+)
+
+every_five_minutes = dg.ScheduleDefinition(
+    name="every_five_minutes",
+    job=load_board,
+    cron_schedule="*/5 * * * *",
+    execution_timezone="UTC",
+    description="Follows the flight board.",
 )
 
 every_morning = dg.ScheduleDefinition(

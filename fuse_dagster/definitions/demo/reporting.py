@@ -52,6 +52,37 @@ def outcome(done: Sequence[Done]) -> Table:
     return table
 
 
+def arrived(done: Sequence[Done]) -> Table:
+    """Build the table of what came from each source.
+
+    Args:
+        done: What every materialization reported.
+
+    Returns:
+        A table for rich's console: the landing folder, then each table of the flight board.
+    """
+    table = Table(
+        title="\nWhat arrived from each source", title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
+    for name in ("source", "into"):
+        table.add_column(name, no_wrap=True)
+    for name in ("runs", "rows brought", "rows there"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("read up to", style="dim")
+    for asset in dict.fromkeys(item.asset for item in done):
+        parts = [item for item in done if item.asset == asset]
+        loads = [item.loaded for item in parts if item.loaded is not None]
+        if loads:
+            source, brought = asset.replace("/", "."), sum(loads)
+        elif asset.startswith("bronze/"):
+            source, brought = "files", sum(item.inserted + item.updated for item in parts)
+        else:
+            continue
+        row = (str(len(parts)), f"{brought:,}", f"{parts[-1].rows:,}", parts[-1].watermark)
+        table.add_row(source, asset, *row)
+    return table
+
+
 def next_steps(done: Sequence[Done], *, seconds: float) -> str:
     """Say how it went and what to type next, with rich's markup."""
     commits = sum(item.committed for item in done)

@@ -51,6 +51,8 @@ class Done:
         where: Where the table lies.
         warnings: Names of the asset's checks that warned in this run.
         failures: Names of those that failed.
+        loaded: Rows that a load brought; None for what is no load.
+        watermark: How far it read its source.
     """
 
     asset: str
@@ -64,6 +66,14 @@ class Done:
     where: str
     warnings: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+    loaded: int | None = None
+    watermark: str = ""
+
+
+LOAD_BOARD = Step(job="load_board")
+
+LOAD_EVERY = 3
+"""Months between two loads of the flight board."""
 
 
 def plan(landing: Landing, *, newest_first: bool = False) -> list[Step]:
@@ -74,7 +84,7 @@ def plan(landing: Landing, *, newest_first: bool = False) -> list[Step]:
         newest_first: Load the releases in reverse; the history comes out the same.
 
     Returns:
-        One run per release and per month, then one for all the rest.
+        One run per release and per month, with loads of the flight board between them; then one for all the rest.
     """
     releases = []
     for entry in landing.list(AIRPORTS.folder):
@@ -83,7 +93,11 @@ def plan(landing: Landing, *, newest_first: bool = False) -> list[Step]:
             with landing.open(entry.path) as file:
                 releases.append(Step(job="load_release", partition=part, tags=file_tags(sha256(file.read()))))
     releases.sort(key=lambda step: step.partition or "", reverse=newest_first)
-    months = [Step(job="load_month", partition=month) for month in MONTHS.get_partition_keys()]
+    months = []
+    for number, month in enumerate(MONTHS.get_partition_keys(), start=1):
+        months.append(Step(job="load_month", partition=month))
+        if number % LOAD_EVERY == 0:
+            months.append(LOAD_BOARD)
     return [*releases, *months, Step(job="refresh")]
 
 
@@ -133,6 +147,8 @@ def _reported(result: dg.ExecuteInProcessResult) -> Iterator[Done]:
             where=facts["dagster/uri"],
             warnings=tuple(check.check_name for check in warned),
             failures=tuple(check.check_name for check in of_asset if check not in warned),
+            loaded=facts.get("rows_loaded"),
+            watermark=facts.get("watermark_after", ""),
         )
 
 

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuse_dagster.connectors.database import Database
 from fuse_dagster.connectors.lake import Lake
 from fuse_dagster.connectors.local import Local
 from fuse_dagster.connectors.profiles import load_profile
@@ -25,23 +26,26 @@ ENGINES = ("local", "spark")
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """The three folders of the demo.
+    """The folders of the demo.
 
     Attributes:
         landing: Where the supplier's files arrive.
         lake: Where the Delta tables lie, unless a profile keeps them in a store.
         dagster_home: Where Dagster keeps runs, events and schedules.
+        board: Where the flight board lies, the database that is the second source.
     """
 
     landing: Path
     lake: Path
     dagster_home: Path
+    board: Path
 
 
 def places() -> Places:
     """Read the places from the environment.
 
-    `FUSE_DEMO_ROOT` moves all three; `FUSE_DEMO_LANDING`, `FUSE_DEMO_LAKE` and `DAGSTER_HOME` move one each.
+    `FUSE_DEMO_ROOT` moves all of them; `FUSE_DEMO_LANDING`, `FUSE_DEMO_LAKE`, `FUSE_DEMO_BOARD` and `DAGSTER_HOME` move
+    one each.
 
     Returns:
         Absolute paths; none of them need exist.
@@ -51,6 +55,7 @@ def places() -> Places:
         landing=_place("FUSE_DEMO_LANDING", root / "landing"),
         lake=_place("FUSE_DEMO_LAKE", root / "lake"),
         dagster_home=_place("DAGSTER_HOME", root / "dagster_home"),
+        board=_place("FUSE_DEMO_BOARD", root / "board"),
     )
 
 
@@ -83,8 +88,7 @@ def lake(where: Places, profile: str | None = None) -> Lake:
     """
     if not (profile or os.environ.get(VARIABLE)):
         return Local(root=str(where.lake))
-    here = Path.cwd()
-    own = next((folder / FILE for folder in (here, *here.parents) if (folder / FILE).is_file()), PROFILES)
+    own = _profiles()
     chosen = load_profile(profile, start=own)
     if "lake" not in chosen.connections:
         known = did_you_mean("lake", chosen.connections)
@@ -95,6 +99,32 @@ def lake(where: Places, profile: str | None = None) -> Lake:
             f"The connection `lake` of `{own}` is a `{found.type}`, which holds no tables. Name one that does."
         )
     return found
+
+
+def board(profile: str | None = None) -> Database | None:
+    """The database that the flight board lies in, where a profile has a connection `board`; else it is the demo's own.
+
+    Args:
+        profile: As for `lake`.
+
+    Raises:
+        ProfileError: The profile can't be loaded.
+        ConfigError: Its connection `board` is no database.
+    """
+    if not (profile or os.environ.get(VARIABLE)):
+        return None
+    found = load_profile(profile, start=(own := _profiles())).connections.get("board")
+    if found is not None and not isinstance(found, Database):
+        raise ConfigError(
+            f"The connection `board` of `{own}` is a `{found.type}`, which is no database. Name one, as `postgres`."
+        )
+    return found
+
+
+def _profiles() -> Path:
+    """The `fuse.yaml` of the current folder or of those above it; the demo's own where there is none."""
+    here = Path.cwd()
+    return next((folder / FILE for folder in (here, *here.parents) if (folder / FILE).is_file()), PROFILES)
 
 
 def _place(variable: str, default: Path) -> Path:

@@ -139,6 +139,14 @@ ROUTES = {
     "on_time": "Share of the flights that arrived at most 15 minutes late.",
 }
 
+BY_SOURCE = {
+    "source": "Who says so: `files` or `flight board`.",
+    "flights": "Flights of the day that the source has told of.",
+    "departed": "Those that left.",
+    "cancelled": "Those that never did.",
+    "said": "Rows by which it told: a row per flight, or a version for each change.",
+}
+
 DELAYS = {
     "weather": "Weather at the origin in the hour of the scheduled departure; the worst that applies.",
     "flights": "Scheduled flights.",
