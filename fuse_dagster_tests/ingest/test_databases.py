@@ -290,8 +290,8 @@ def test_an_overwrite_reads_its_source_from_the_start(tmp_path: Path) -> None:
 
 
 def test_a_whole_truth_without_news_commits_nothing(tmp_path: Path) -> None:
-    shop = Shop("CREATE TABLE orders (id INT, at TIMESTAMP)", "INSERT INTO orders VALUES (1, '2024-06-01')")
-    source = TableSource(database=shop, table="orders", cursor="at", lag=timedelta(minutes=1))
+    shop = Shop("CREATE TABLE orders (id INT, changed TIMESTAMP)", "INSERT INTO orders VALUES (1, '2024-06-01')")
+    source = TableSource(database=shop, table="orders", cursor="changed", lag=timedelta(minutes=1))
     truth = Upsert(keys=["id"], absent="delete", max_delete_fraction=None, allow_empty=True)
     assert load(source, tmp_path / "t", truth).written.version == 0
     again = load(source, tmp_path / "t", truth)
