@@ -6,11 +6,14 @@ from contextlib import ExitStack
 
 import pytest
 
+from fuse_dagster_tests.soak import SOAK
 from fuse_dagster_tests.tables.faults.feeds import FEEDS
 from fuse_dagster_tests.tables.faults.places import Place, check_garbage, check_whole
 from fuse_dagster_tests.tables.faults.worker import Worker
 
 WRITERS = 8
+BATCHES = 16 * SOAK
+"""Two of each writer, so that each meets the others' commits at its start and in the middle of its work."""
 
 
 def at_once(place: Place, name: str, shares: list[list[int]]) -> None:
@@ -25,11 +28,11 @@ def at_once(place: Place, name: str, shares: list[list[int]]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["snapshots", "changes", "appends"])
 def test_eight_writers_make_what_one_would(place: Place, name: str) -> None:
-    shares = [list(range(first, 24, WRITERS)) for first in range(WRITERS)]
+    shares = [list(range(first, BATCHES, WRITERS)) for first in range(WRITERS)]
     at_once(place, name, shares)
     feed = FEEDS[name]
-    assert feed.found(place.rows()) == feed.expected(range(24))
-    assert place.version() == 23, "every batch is one commit"
+    assert feed.found(place.rows()) == feed.expected(range(BATCHES))
+    assert place.version() == BATCHES - 1, "every batch is one commit"
     check_whole(place)
     check_garbage(place)
 
@@ -46,10 +49,10 @@ def test_eight_writers_apply_the_same_snapshots_once(place: Place) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["upserts", "overwrites"])
 def test_eight_writers_replace_rows_as_if_one_after_the_other(place: Place, name: str) -> None:
-    shares = [list(range(first, 24, WRITERS)) for first in range(WRITERS)]
+    shares = [list(range(first, BATCHES, WRITERS)) for first in range(WRITERS)]
     at_once(place, name, shares)
     order, feed = order_of(place), FEEDS[name]
-    assert sorted(order) == list(range(24)), "every batch is one commit"
+    assert sorted(order) == list(range(BATCHES)), "every batch is one commit"
     assert feed.found(place.rows()) == feed.expected(order)
     check_whole(place)
 
