@@ -51,6 +51,7 @@ def connector(other: Callable[..., OneLake]) -> OneLake:
 
 
 class TestOneLake(LakeContract, ListContract, ReadContract, StoreContract, ShownFilesContract):
+    big = 300_000_000  # the gigabyte passes in the tests of ADLS, by the same client
     wrong_credentials: ClassVar = {"sas_token": sas_token(account=ONELAKE)[:-8] + "AAAA%3D"}
     missing_container: ClassVar = {"workspace": "no-such-workspace"}
 
