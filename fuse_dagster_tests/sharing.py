@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from xdist.scheduler import LoadFileScheduling
 
+OF_SPARK = ("spark", "contract/test_every_engine.py", "docs/pages/reading-history.md")
+"""What the ids of tests have in them that need a Spark session."""
 OF_KAFKA = frozenset(
     {
         "connectors/test_eventhubs.py",
@@ -48,7 +50,7 @@ def group_of(test: str) -> str:
         test: Its id. One that needs a JVM says so: by its file, its class or its parameters.
     """
     file = test.partition("::")[0].removeprefix("fuse_dagster_tests/")
-    if "spark" in test.lower() or file == "contract/test_every_engine.py":
+    if any(word in test.lower() for word in OF_SPARK):
         return "spark and tables" if file.startswith(("tables/", "contract/")) else "spark"
     return "kafka" if file in OF_KAFKA else file
 

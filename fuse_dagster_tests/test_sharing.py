@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fuse_dagster_tests.docs.pages import ROOT, blocks, written
 from fuse_dagster_tests.sharing import FIRST, OF_KAFKA, group_of, ranks
 
 FOLDER = Path(__file__).parent
@@ -38,6 +39,17 @@ def test_what_asks_for_a_jvm_is_in_its_groups(request: pytest.FixtureRequest) ->
         if {"spark", "kafka"} & {*getattr(item, "fixturenames", ())}
     }
     assert asked <= SHARED
+
+
+def test_so_is_a_page_whose_code_needs_one() -> None:
+    pages = [f"fuse_dagster_tests/docs/test_code.py::test_it[{page.relative_to(ROOT)}]" for page in written()]
+    needs = [test for test, page in zip(pages, written(), strict=True) if "spark" in code(page)]
+    assert needs
+    assert {group_of(test) for test in needs} == {"spark"}
+
+
+def code(page: Path) -> str:
+    return "".join(block.text for block in blocks(page) if block.language == "python").lower()
 
 
 def test_the_longest_begin_then_the_slow() -> None:
