@@ -1,4 +1,4 @@
-"""A database file that keeps changing, and loads of it that go on until they are killed."""
+"""A database file that keeps changing while loads of it are killed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from fuse_dagster.core.errors import LoadOvertakenError
-from fuse_dagster.ingest import TableSource, load
+from fuse_dagster.ingest import TableSource
 from fuse_dagster.tables import Append, Upsert, WriteMode
 from fuse_dagster_tests.ingest.shop import Quoted
 
@@ -65,13 +63,3 @@ def _batches(cursor: sqlite3.Cursor, schema: pa.Schema) -> Iterator[pa.RecordBat
 def source_of(path: Path) -> TableSource:
     """The table in the file."""
     return TableSource(database=File(path), table="orders", cursor="stamp", lag=LAG)
-
-
-def load_on(path: Path, table: Path, mode: str) -> Iterator[int]:
-    """Load again and again; the number of each load that landed."""
-    for number in count():
-        try:
-            load(source_of(path), table, MODES[mode])
-        except LoadOvertakenError:
-            continue  # another one of these was faster
-        yield number

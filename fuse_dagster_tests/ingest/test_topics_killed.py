@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import json
 import random
-import time
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 import pytest
 
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.ingest import load
+from fuse_dagster_tests.ingest.killing import kill_loads
 from fuse_dagster_tests.servers.kafka import KafkaServer
 from fuse_dagster_tests.soak import SOAK
-from fuse_dagster_tests.tables.faults.worker import Worker
 
 pytest.importorskip("confluent_kafka")
 
-from fuse_dagster_tests.ingest.topics_killed import MODES, load_on, source_of
+from fuse_dagster_tests.ingest.topics_killed import MODES, source_of
 
 ROUNDS = SOAK
 BROKEN = b"{no json"
@@ -85,36 +84,29 @@ class Producers:
 @pytest.mark.parametrize("mode", MODES)
 def test_loads_that_are_killed_lose_and_double_nothing(kafka: KafkaServer, tmp_path: Path, mode: str) -> None:
     topic, table = kafka.topic(partitions=3), tmp_path / "orders"
-    source, chance = source_of(kafka.plain, topic), random.Random(mode)
-    landed = 0
-    with Producers(kafka, topic, mode) as producers, ExitStack() as workers:
-        following = workers.enter_context(Worker())
-        for _ in range(ROUNDS):
-            worker, rival = following, None
-            worker.run(load_on, kafka.plain, topic, table, mode)
-            if chance.random() < 0.3:  # two loads of one source at once
-                rival = workers.enter_context(Worker())
-                rival.run(load_on, kafka.plain, topic, table, mode)
-            following = workers.enter_context(Worker())
-            assert worker.wait_for(1)
-            time.sleep(chance.uniform(0, 0.3))
-            landed += 1 + len(worker.kill())
-            if rival is not None:
-                landed += len(rival.kill())
-    while (last := load(source, table, MODES[mode])).written.version is not None:
-        landed += 1
-    assert landed > ROUNDS
+    source = partial(source_of, kafka.plain, topic)
+    with Producers(kafka, topic, mode) as producers:
+        tally = kill_loads(source, table, MODES[mode], rounds=ROUNDS, chance=random.Random(mode))
+    while (last := load(source(), table, MODES[mode])).written.version is not None:
+        pass
     readable = [(number, key, value) for number, key, value in producers.written if value != BROKEN]
-    held = scan(table).collect()
-    if mode == "append":
-        assert sorted(held["n"].to_list()) == sorted(number for number, _, _ in readable)
-        assert held.select("_partition", "_offset").is_duplicated().sum() == 0
-    else:
-        newest = {key: number for number, key, value in sorted(readable) if value is not None}
-        deleted = {key: number for number, key, value in sorted(readable) if value is None}
-        expected = sorted((key, number) for key, number in newest.items() if deleted.get(key, 0) < number)
-        assert sorted(held.filter(~pl.col("is_deleted")).select("id", "n").rows()) == expected
-    aside = scan(f"{table}__rejected").collect()
-    places = aside.select("_partition", "_offset").unique()
-    assert places.height == len(producers.written) - len(readable), "each once, or again where a load was killed"
+    held, expected = _of(scan(table).collect(), readable, mode)
+    aside = scan(f"{table}__rejected").collect().select("_partition", "_offset").unique()
+    print(
+        f"Kafka, {mode}: {tally}; {len(expected)} rows expected, {len(held)} found; "
+        f"{len(producers.written) - len(readable)} broken messages expected, {aside.height} found"
+    )
+    assert held == expected
+    assert aside.height == len(producers.written) - len(readable), "each once, or again where a load was killed"
+    assert tally.killed >= ROUNDS / 2
     assert last.rows == 0
+
+
+def _of(held: pl.DataFrame, written: list[tuple[int, int, bytes | None]], mode: str) -> tuple[list[Any], list[Any]]:
+    """What is held, and what should be: each message, or the newest of each key unless that deletes it."""
+    if mode == "append":
+        assert held.select("_partition", "_offset").is_duplicated().sum() == 0
+        return sorted(held["n"].to_list()), sorted(number for number, _, _ in written)
+    newest = {key: (number, value) for number, key, value in sorted(written, key=lambda one: one[0])}
+    expected = sorted((key, number) for key, (number, value) in newest.items() if value is not None)
+    return sorted(held.filter(~pl.col("is_deleted")).select("id", "n").rows()), expected

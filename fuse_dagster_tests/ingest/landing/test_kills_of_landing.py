@@ -7,9 +7,8 @@ rounds.
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -18,9 +17,9 @@ import pytest
 from fuse_dagster.engines.local.reading import scan
 from fuse_dagster.ingest import load
 from fuse_dagster.tables import Append
-from fuse_dagster_tests.ingest.landing.killed import load_on, source_of
+from fuse_dagster_tests.ingest.killing import kill_loads
+from fuse_dagster_tests.ingest.landing.killed import source_of
 from fuse_dagster_tests.soak import SOAK
-from fuse_dagster_tests.tables.faults.worker import Worker
 
 ROUNDS = 2 * SOAK
 WAYS = ["delete", "move", "keep"][: None if SOAK > 1 else 1]
@@ -51,31 +50,26 @@ def test_loads_that_are_killed_lose_and_double_no_file(tmp_path: Path, after: st
     broken: list[int] = []
     delivering = Thread(target=_deliver, args=(folder, stop, expected, broken))
     delivering.start()
-    chance = random.Random(after)
+    source = partial(source_of, folder, after)
     try:
-        with ExitStack() as workers:
-            following = workers.enter_context(Worker())
-            for _ in range(ROUNDS):
-                worker, rival = following, None
-                worker.run(load_on, folder, table, after)
-                if chance.random() < 0.3:
-                    rival = workers.enter_context(Worker())
-                    rival.run(load_on, folder, table, after)
-                following = workers.enter_context(Worker())
-                assert worker.wait_for(1)
-                time.sleep(chance.uniform(0, 0.4))
-                worker.kill()
-                if rival is not None:
-                    rival.kill()
+        tally = kill_loads(source, table, Append(), rounds=ROUNDS, chance=random.Random(after))
     finally:
         stop.set()
         delivering.join()
-    while load(source_of(folder, after), table, Append()).written.version is not None:
+    while load(source(), table, Append()).written.version is not None:
         pass
     held = scan(table).select("id").collect()["id"].to_list()
+    aside = scan(f"{table}__rejected").select("_file_path").collect()["_file_path"].to_list() if broken else []
+    print(
+        f"files, {after}: {tally}; {len(expected)} rows expected, {len(held)} found; "
+        f"{len(broken)} broken files expected, {len({_number(path) for path in aside})} found"
+    )
     assert Counter(held) == Counter(expected)
-    if broken:
-        said = scan(f"{table}__rejected").select("_file_path").collect()["_file_path"].to_list()
-        assert {int(path.rpartition("-")[2].removesuffix(".csv")) for path in said} == set(broken)
+    assert {_number(path) for path in aside} == set(broken)
     left = {path.name for path in folder.glob("*.csv")}
-    assert after == "keep" or all(any(f"{number}.csv" in name for number in broken) for name in left)
+    assert after == "keep" or {_number(name) for name in left} <= set(broken)
+    assert tally.killed >= ROUNDS / 2
+
+
+def _number(path: str) -> int:
+    return int(path.rpartition("/")[2].rpartition("-")[2].removesuffix(".csv"))
