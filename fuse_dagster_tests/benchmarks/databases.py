@@ -1,16 +1,14 @@
-"""Delta -> PostgreSQL beside PostgreSQL's own COPY: `python -m fuse_dagster_tests.benchmarks.databases`.
+"""Delta -> PostgreSQL beside PostgreSQL's own COPY, which polars feeds from the same table, or a file.
 
-COPY reads files that are there already, as CSV and in its binary form: it neither decodes Parquet nor checks a type.
+Files are there already, as CSV and in COPY's binary form: nobody decodes Parquet then, nor checks a type.
 The rows are written to a table that `write_rows` makes anew each time; rounds alternate, and the median counts.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from fuse_dagster.connectors.databases.modes import AppendRows
 from fuse_dagster.engines.local.streaming import to_stream
 from fuse_dagster_tests.servers.postgres import PostgresServer, postgres_server
 
+OURS, PIPED = "fuse_dagster", "`COPY` of CSV from Delta"
 COLUMNS = (
     "id bigint, code text, name text, day date, at timestamp, seen timestamptz, price numeric(12,2), "
     "amount double precision, count integer, flag boolean, note text, ratio real"
@@ -69,7 +68,7 @@ def written(server: PostgresServer, database: str, table: Path) -> tuple[float, 
         }
     )
     server.sql("DROP TABLE IF EXISTS ours", database)
-    command = [sys.executable, "-m", "fuse_dagster_tests.benchmarks.databases", "--write", given, str(table)]
+    command = [sys.executable, "-m", "fuse_dagster_tests.benchmarks.databases", given, str(table)]
     said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return said["seconds"], said["peak"]
 
@@ -82,37 +81,46 @@ def copied(server: PostgresServer, database: str, file: Path, layout: str) -> fl
     return time.perf_counter() - began
 
 
-def measure(count: int, rounds: int) -> None:
-    """Measure, and print what was seen."""
+def piped(server: PostgresServer, database: str, table: Path) -> float:
+    """Seconds of what one does without us: the Delta table read by polars, as CSV into `COPY ... FROM STDIN`."""
+    server.sql(f"DROP TABLE IF EXISTS theirs; CREATE TABLE theirs ({COLUMNS})", database)
+    began = time.perf_counter()
+    with server.psql("\\copy theirs FROM STDIN WITH (FORMAT csv)", database) as program:
+        for part in pl.scan_delta(str(table)).collect_batches(chunk_size=65_536, lazy=True):
+            part.write_csv(program, include_header=False)
+    return time.perf_counter() - began
+
+
+def measure(count: int, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Seconds of each way, in turns.
+
+    Raises:
+        AssertionError: The ways do not make the same table.
+    """
+    files = {"`COPY` of a CSV file": "csv", "`COPY` of a binary file": "binary"}
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in (OURS, PIPED, *files)}
+    said = "SELECT count(*), sum(price), max(seen), sum(length(name)), count(note) FROM "
     with tempfile.TemporaryDirectory() as name, postgres_server() as server:
         folder, database = Path(name), server.database("bench")
+        folder.chmod(0o755)
         table = folder / "delta"
         rows(count).collect().write_delta(str(table))
         written(server, database, table)
-        for layout in ("csv", "binary"):
+        for layout in files.values():
             server.sql(f"\\copy ours TO '{folder / layout}' WITH (FORMAT {layout})", database)
-        seconds: dict[str, list[float]] = {"fuse_dagster": [], "COPY csv": [], "COPY binary": []}
-        peaks = []
         for _ in range(rounds):
-            took, peak = written(server, database, table)
-            seconds["fuse_dagster"].append(took)
-            peaks.append(peak)
-            for layout in ("csv", "binary"):
-                seconds[f"COPY {layout}"].append(copied(server, database, folder / layout, layout))
-        ours, theirs = (
-            server.sql(f"SELECT count(*), sum(price), max(seen) FROM {t}", database) for t in ("ours", "theirs")
-        )
-        assert ours == theirs, (ours, theirs)
-    for name, took in seconds.items():
-        middle = statistics.median(took)
-        print(f"{name:>14}: {count / middle:>12,.0f} rows/s  ({', '.join(f'{one:.2f}' for one in took)} s)")
-    for layout in ("csv", "binary"):
-        ratio = statistics.median(seconds[f"COPY {layout}"]) / statistics.median(seconds["fuse_dagster"])
-        print(f"{ratio:.2f}x of COPY {layout}")
-    print(f"peak of memory: {max(peaks):,.0f} MB")
+            found[OURS].append({"seconds": written(server, database, table)[0]})
+            found[PIPED].append({"seconds": piped(server, database, table)})
+            assert server.sql(f"{said} ours", database) == server.sql(f"{said} theirs", database)
+            for way, layout in files.items():
+                found[way].append({"seconds": copied(server, database, folder / layout, layout)})
+    return found
 
 
 def _write(given: str, table: str) -> None:
+    import adbc_driver_postgresql.dbapi  # noqa: F401  # imports are not what is measured
+    import deltalake  # noqa: F401
+
     connector = PostgreSQL(**json.loads(given))
     began = time.perf_counter()
     connector.write_rows("ours", to_stream(pl.scan_delta(table)), AppendRows())
@@ -121,12 +129,4 @@ def _write(given: str, table: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", nargs=2)
-    arguments = parser.parse_args()
-    if arguments.write:
-        _write(*arguments.write)
-    else:
-        measure(arguments.rows, arguments.rounds)
+    _write(*sys.argv[1:])

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 USER = "fuse"
 PASSWORD = "pass word@of:the/tests"  # every sign of it has to be escaped somewhere
@@ -67,6 +68,22 @@ class PostgresServer:
         )
         assert said.returncode == 0, said.stderr
         return [line.split("\x1f") for line in said.stdout.splitlines()]
+
+    @contextlib.contextmanager
+    def psql(self, text: str, database: str) -> Iterator[IO[bytes]]:
+        """Run one command as the superuser that takes what is written to it.
+
+        Raises:
+            AssertionError: The server refuses it.
+        """
+        command = [str(_program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", text]
+        address = ["-h", self.host, "-p", str(self.port), "-U", self.user, "-d", database]
+        env = {**os.environ, "PGPASSWORD": self.password}
+        with subprocess.Popen([*command, *address], stdin=subprocess.PIPE, env=env) as program:
+            assert program.stdin is not None
+            yield program.stdin
+            program.stdin.close()
+            assert program.wait() == 0, text
 
     def database(self, name: str) -> str:
         """Make an empty database in place of one of that name, and say its name."""
