@@ -5,11 +5,10 @@ Real flights of one day, played: each is listed, departs, lands or is taken off,
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from queue import SimpleQueue
 
 import polars as pl
 
@@ -158,14 +157,12 @@ class Background:
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
-        self._ticks: SimpleQueue[bool] = SimpleQueue()
-        self._thread = threading.Thread(target=self._play, name="flight-board", daemon=True)
-        self._failure: Exception | None = None
-        self._thread.start()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flight-board")
+        self._steps: list[Future[bool]] = []
 
     def tick(self) -> None:
         """Let it play a step, and don't wait for it."""
-        self._ticks.put(True)
+        self._steps.append(self._pool.submit(self._traffic.step))
 
     def finish(self) -> None:
         """Play the day to its end, and wait for that.
@@ -174,21 +171,13 @@ class Background:
             Exception: What went wrong while it was played.
         """
         self.stop()
-        if self._failure is not None:
-            raise self._failure
+        for step in self._steps:
+            step.result()
         self._traffic.finish()
 
     def stop(self) -> None:
         """Let it end after the steps that it was given."""
-        self._ticks.put(False)
-        self._thread.join()
-
-    def _play(self) -> None:
-        try:
-            while self._ticks.get():
-                self._traffic.step()
-        except Exception as error:  # noqa: BLE001 - raised by `finish`, in the thread that asks
-            self._failure = error
+        self._pool.shutdown()
 
 
 @contextmanager
