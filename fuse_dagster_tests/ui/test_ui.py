@@ -98,6 +98,20 @@ def test_a_load_shows_how_far_its_source_was_read(page: Page, shot: Shot) -> Non
     shot("load")
 
 
+def test_tables_of_a_source_are_in_a_group_of_its_name(page: Page, shot: Shot) -> None:
+    page.goto("/locations/fuse_dagster/asset-groups/public/lineage")
+    for name in ("flights", "flight_changes"):
+        expect(_in_graph(page, name).first).to_be_visible()
+    shot("mirrored-group")
+
+
+def test_a_check_tells_freshness_by_the_watermark(page: Page, shot: Shot) -> None:
+    page.goto(f"{LOAD}?view=checks&checkDetail=watermark_is_fresh")
+    expect(page.get_by_text("watermark_is_fresh").first).to_be_visible()
+    expect(page.get_by_text("Succeeded").first).to_be_visible()
+    shot("watermark-check")
+
+
 def test_a_click_materializes_an_asset(page: Page, ui: DagsterDev) -> None:
     before = {run["runId"] for run in ui.runs()}
     page.goto("/assets/silver/carriers")
