@@ -77,6 +77,7 @@ docs-serve: $(VENV)/.dev-ready ## Serve the documentation while it is being writ
 
 bench: $(VENV)/.dev-ready ## Measure, and write docs/pages/benchmarks.md
 	$(BIN)/python -m fuse_dagster_tests.benchmarks
+	$(BIN)/python -m fuse_dagster_tests.benchmarks.sources
 
 screenshots: $(VENV)/.dev-ready ## Take the pictures of the UI again that docs and README show
 	@.ci/browser
