@@ -19,6 +19,7 @@ OF_KAFKA = frozenset(
         "connectors/test_kafka.py",
         "ingest/test_topics.py",
         "ingest/test_topics_killed.py",
+        "orchestration/test_offset_partitions.py",
     }
 )
 FIRST = (

@@ -55,16 +55,29 @@ class SQLite(Database):
         """Open the file; it has to be there for reading, which can't change it."""
         if not writing and not Path(self.place).is_file():
             raise sqlite3.OperationalError("no such file")
-        address = f"{Path(self.place).absolute().as_uri()}?mode={'rwc' if writing else 'ro'}"
-        connection = sqlite3.connect(
-            address, uri=True, timeout=self.connect_timeout, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+        connection = self._open("rwc" if writing else "ro")
+        try:
+            connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if error.sqlite_errorname not in _LEFT:
+                raise
+            with closing(self._open("rw")) as healing:
+                healing.execute("SELECT 1 FROM sqlite_master").fetchone()
+            connection = self._open("ro")
+            connection.execute("BEGIN")
         if not writing:
             connection.set_authorizer(_without_other_files)
         ends = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.statement_timeout)
         connection.set_progress_handler(lambda: dt.datetime.now(dt.UTC) > ends, _STEPS)
         return connection
+
+    def _open(self, mode: str) -> sqlite3.Connection:
+        address = f"{Path(self.place).absolute().as_uri()}?mode={mode}"
+        return sqlite3.connect(
+            address, uri=True, timeout=self.connect_timeout, isolation_level=None, check_same_thread=False
+        )
 
     def version(self, connection: Any) -> str:
         """Say what answers."""
@@ -121,6 +134,10 @@ class SQLite(Database):
         if "no such file" in said:
             return "database", ""
         return ("value" if isinstance(error, sqlite3.DataError | sqlite3.IntegrityError) else "syntax"), said
+
+
+_LEFT = frozenset({"SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY"})
+"""A writer that was killed left half a transaction, which only somebody who may write can take back."""
 
 
 def _without_other_files(action: int, *_: object) -> int:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -99,3 +101,23 @@ def test_a_statement_that_takes_too_long_is_ended(connector: SQLite) -> None:
         SQLite(path=connector.path, statement_timeout=0.1).query(endless),
     ):
         pass
+
+
+HALF = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 5")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE t SET b = 'new' || b")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_half_a_transaction_of_a_killed_writer_is_taken_back(connector: SQLite, run: Callable[..., None]) -> None:
+    run("CREATE TABLE t (b TEXT)")
+    run("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) "
+        "INSERT INTO t SELECT printf('old%0500d', i) FROM n")  # fmt: skip
+    subprocess.run([sys.executable, "-c", HALF, connector.path], check=False)
+    assert Path(f"{connector.path}-journal").exists()
+    with connector.query("SELECT count(*) AS n, min(substr(b, 1, 3)) AS b FROM t") as reader:
+        assert reader.read_all().to_pylist() == [{"n": 2000, "b": "old"}]

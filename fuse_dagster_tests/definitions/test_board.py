@@ -56,6 +56,7 @@ def test_loads_while_the_board_changes_end_with_what_the_files_say(project: Proj
             playing.tick()
         first = loaded(project)
         playing.finish()
+        playing.tick()  # nothing is left
     second, third = loaded(project), loaded(project)
     assert discover(shown, "public.*", into=project.places.board / "names") == [LOG, BOARD]
     with shown.rows(BOARD) as reader:

@@ -291,6 +291,20 @@ def test_what_cannot_be_read_is_put_aside_and_the_others_go_on(
     assert reading.state().rejected == 3
 
 
+def test_a_load_of_which_nothing_can_be_read_does_not_stop_those_that_follow(
+    source_of: Callable[..., TopicMessages], kafka: KafkaServer, tmp_path: Path
+) -> None:
+    topic, table, mode = kafka.topic(), tmp_path / "orders", Upsert(keys="n", sequence_by="_offset")
+    source = source_of(topic)
+    assert load(source, table, mode).after is None
+    for sent in (said({"n": 1}), b"{no json", b"{nor this"):
+        kafka.send(topic, [sent])
+        result = load(source, table, mode)
+    assert scan(table).collect()["n"].to_list() == [1]
+    assert offsets(result.after) == {"0": 3}
+    assert load(source, table, mode).written.version is None
+
+
 def test_types_come_from_the_values_without_loss(source_of: Callable[..., TopicMessages], kafka: KafkaServer) -> None:
     topic = kafka.topic()
     values = [

@@ -40,10 +40,12 @@ class Producers:
         self.written: list[tuple[int, int, bytes | None]] = []
         self._kafka, self._topic, self._mode = kafka, topic, mode
         self._stop, self._failed = Event(), False
+        self._begun = Event()
         self._thread = Thread(target=self._write)
 
     def __enter__(self) -> Self:
         self._thread.start()
+        assert self._begun.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,6 +76,8 @@ class Producers:
                 if chance.random() < 0.8:
                     producer.commit_transaction(60)
                     self.written += part
+                    if any(value not in (None, BROKEN) for _, _, value in part):
+                        self._begun.set()
                 else:
                     producer.abort_transaction(60)
         except BaseException:

@@ -159,10 +159,12 @@ class Background:
         self._traffic = traffic
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flight-board")
         self._steps: list[Future[bool]] = []
+        self._is_over = False
 
     def tick(self) -> None:
-        """Let it play a step, and don't wait for it."""
-        self._steps.append(self._pool.submit(self._traffic.step))
+        """Let it play a step, and don't wait for it; nothing, once the day is over."""
+        if not self._is_over:
+            self._steps.append(self._pool.submit(self._traffic.step))
 
     def finish(self) -> None:
         """Play the day to its end, and wait for that.
@@ -177,6 +179,7 @@ class Background:
 
     def stop(self) -> None:
         """Let it end after the steps that it was given."""
+        self._is_over = True
         self._pool.shutdown()
 
 

@@ -30,6 +30,11 @@ class Gathered:
         self._first = dict(first)
         self._parts: list[tuple[int, dict[str, Any]]] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was added."""
+        return not self._parts
+
     def add(self, rows: Sequence[Row]) -> None:
         """Add rows."""
         names = dict.fromkeys(name for row in rows for name in row.values)

@@ -81,6 +81,7 @@ class TopicReading:
         saves: Whether there is a position to save; not of a backfill.
         group: Of whom offsets are committed after the load; "" for nobody.
         lost: How many offsets retention took.
+        starts_late: Whether a first load begins at the topic's end, which the next one would find elsewhere.
     """
 
     client: Client
@@ -94,6 +95,7 @@ class TopicReading:
     saves: bool = True
     group: str = ""
     lost: int = 0
+    starts_late: bool = False
     _messages: Messages | None = None
     _rejected: list[dict[str, Any]] = field(default_factory=list)
     _times: dict[int, int] = field(default_factory=dict)
@@ -102,6 +104,9 @@ class TopicReading:
 
     def batches(self) -> pa.RecordBatchReader:
         """The rows. Messages are read whole and decoded before the first batch, as their types show in them.
+
+        Where none is readable there are no columns, because nobody knows which there would be, a key's among them; but
+        for a first load that has something to remember, which makes the table for that.
 
         Raises:
             StoreUnavailableError: The broker, or the schema registry, went away.
@@ -117,6 +122,8 @@ class TopicReading:
             self._refuse_short()
         elif left := self.state().lag_messages:
             logger.info("the load of the topic `%s` is full; %d offsets are left for the next", self.topic, left)
+        if gathered.is_empty and (self.since is not None or not (self._rejected or self.starts_late)):
+            return pa.RecordBatchReader.from_batches(pa.schema([]), [])
         return gathered.batches()
 
     def position(self) -> Position | None:

@@ -196,6 +196,7 @@ class TopicMessages:
             saves=self.only is None,
             group=self.group,
             lost=lost,
+            starts_late=self.start == "latest",
         )
 
     def _first(self, client: Client, bounds: Mapping[int, Range]) -> dict[int, int]:
