@@ -220,6 +220,10 @@ class MySqlLink(Link):
         """Longer statements: fewer answers to wait for."""
         cursor.max_stmt_length = 4 * 1024 * 1024
 
+    def drop(self, table: str) -> None:
+        """Drop a temporary table as such: without the word, DROP would commit what was done so far."""
+        self.run(f"DROP TEMPORARY TABLE {table}")
+
     def look(self, batch: pa.RecordBatch, fits: Sequence[Fit]) -> None:
         """Refuse NaN, for which MySQL has no value."""
         _refuse_nan(batch, fits, "MySQL")
