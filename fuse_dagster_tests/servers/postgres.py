@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from fuse_dagster.definitions.demo.server import programs, running_as, unprivileged
+
 USER = "fuse"
 PASSWORD = "pass word@of:the/tests"  # every sign of it has to be escaped somewhere
 SETTINGS = {
@@ -94,7 +96,7 @@ class PostgresServer:
 
 def missing() -> str:
     """Why the server can't start here; empty where it can."""
-    if _folder() is None:
+    if programs() is None:
         return "PostgreSQL is not installed: apt-get install postgresql"
     return ""
 
@@ -118,7 +120,7 @@ def postgres_server(settings: Mapping[str, str] | None = None) -> Iterator[Postg
     """
     # PostgreSQL runs as anybody but root, who has to be able to enter the folder: those of pytest are private.
     folder = Path(tempfile.mkdtemp(prefix="fuse-postgres-"))
-    who = _unprivileged()
+    who = unprivileged()
     if who:
         os.chown(folder, who.pw_uid, who.pw_gid)
     try:
@@ -139,7 +141,7 @@ def _make_cluster(folder: Path, who: pwd.struct_passwd | None) -> None:
     word.chmod(0o644)
     options = ["--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", "--no-sync", "--no-instructions"]
     command = [str(_program("initdb")), "-D", str(folder / "data"), "-U", USER, f"--pwfile={word}", *options]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, **_as(who))
+    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, **running_as(who))
     assert said.returncode == 0, said.stdout + said.stderr
 
 
@@ -150,7 +152,7 @@ def _running(
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     command = [str(_program("postgres")), "-D", str(folder / "data"), "-p", str(server.port), *options]
     with server.log.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, **_as(who))
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, **running_as(who))
     try:
         _wait(process, server)
         yield
@@ -168,30 +170,7 @@ def _wait(process: subprocess.Popen[bytes], server: PostgresServer) -> None:
         time.sleep(0.05)
 
 
-def _unprivileged() -> pwd.struct_passwd | None:
-    """Who runs it where we are root: the user of Debian's package, or nobody."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam("postgres")
-    except KeyError:
-        return pwd.getpwnam("nobody")
-
-
-def _as(who: pwd.struct_passwd | None) -> dict[str, object]:
-    return {} if who is None else {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
-
-
-def _folder() -> Path | None:
-    """Where the programs of the newest installed version are: Debian puts only the clients into the path."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    if found:
-        return found[-1].parent
-    elsewhere = shutil.which("initdb")
-    return Path(elsewhere).parent if elsewhere else None
-
-
 def _program(name: str) -> Path:
-    folder = _folder()
+    folder = programs()
     assert folder is not None, missing()
     return folder / name

@@ -11,12 +11,11 @@ import gzip
 import json
 import re
 import shutil
-import threading
 import uuid
 from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +30,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+
+from fuse_dagster_tests.servers.serving import served
 
 CHUNK = 10_000
 _CODES = {"CatalogException": (2003, "42S02"), "BinderException": (904, "42000"),
@@ -472,19 +473,5 @@ def snowflake_server(root: Path) -> Iterator[FakeSnowflake]:  # noqa: C901 - one
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            """Clients that go away are no matter here."""
-
-    with Server(("127.0.0.1", 0), Handler) as listening:
-        server.port = listening.server_address[1]
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            listening.shutdown()
-            thread.join()
-            server.close()
+    with contextlib.closing(server), served(Handler) as server.port:
+        yield server

@@ -7,13 +7,14 @@ import contextlib
 import gzip
 import hashlib
 import html
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
+
+from fuse_dagster_tests.servers.serving import served
 
 
 @dataclass
@@ -126,21 +127,8 @@ def web_server(root: Path) -> Iterator[WebServer]:  # noqa: C901 - one server, r
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            """Clients that go away are no matter here."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        told.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield told
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as told.port:
+        yield told
 
 
 def _page(place: Path) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fuse_dagster.connectors.databases.bigquery_types import loaded_as, made_from, staged_name
 from fuse_dagster.connectors.databases.comparing import condition
+from fuse_dagster.connectors.databases.failures import IN_DOUBT
 from fuse_dagster.connectors.databases.fitting import Fit, fits_of, fitted, refuse_doubled
 from fuse_dagster.connectors.databases.fitting import schema_of as fitted_schema
 from fuse_dagster.connectors.databases.kinds import word_for
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from fuse_dagster.connectors.bigquery import BigQuery
     from fuse_dagster.connectors.database import TableColumn
 
-_DOUBT = frozenset({"cut", "host", "time", "slow", None})
 _LOG = logging.getLogger(__name__)
 
 
@@ -162,7 +162,7 @@ class _Writing:
         except Exception as error:
             known = self.database.told(error)
             # Once BigQuery has a job, only the job says whether it failed.
-            if known is None or not (taken or known[0] in _DOUBT):
+            if known is None or not (taken or known[0] in IN_DOUBT):
                 raise
             raise OutcomeUnknownError(
                 f"`{self.database.place}` broke off while the job `{job_id}` wrote `{self.name}`, so that it is "

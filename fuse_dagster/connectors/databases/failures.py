@@ -91,6 +91,9 @@ FAULTS = {
 }
 """Kind -> how it is raised and worded."""
 
+IN_DOUBT = frozenset({"cut", "host", "time", "slow", None})
+"""Kinds of failure that leave open whether a commit happened."""
+
 BY_STATE = {
     "08": "host", "08003": "cut", "08006": "cut", "08007": "cut", "08S01": "cut", "28": "credentials",
     "3D000": "database", "3F000": "table", "42501": "rights", "42P01": "table", "42S02": "table", "42703": "column",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fuse_dagster.connectors.database import TableColumn
 from fuse_dagster.connectors.databases.comparing import condition
+from fuse_dagster.connectors.databases.failures import IN_DOUBT
 from fuse_dagster.connectors.databases.fitting import Fit, fits_of, refuse_doubled
 from fuse_dagster.connectors.databases.indexes import is_guarded
 from fuse_dagster.connectors.databases.kinds import word_for
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
     from fuse_dagster.connectors.database import Database
     from fuse_dagster.connectors.databases.links import Link
-
-_DOUBT = frozenset({"cut", "host", "time", "slow", None})
 
 
 def write_rows(
@@ -90,7 +89,7 @@ class _Writing:
             raise
         except Exception as error:
             known = self.database.told(error)
-            if not self.link.in_doubt or known is None or known[0] not in _DOUBT:
+            if not self.link.in_doubt or known is None or known[0] not in IN_DOUBT:
                 raise
             raise OutcomeUnknownError(
                 f"`{self.database.place}` broke off during the commit of `{self.name}`, so that it is unknown whether "

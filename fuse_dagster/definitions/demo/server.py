@@ -77,15 +77,15 @@ def file_board(folder: Path) -> DuckDB:
 
 def why_no_server(folder: Path) -> str:
     """Say why the flight board can't lie in a PostgreSQL of its own; empty where it can."""
-    if _programs() is None:
+    if programs() is None:
         return "PostgreSQL is not installed here"
     if find_spec("adbc_driver_postgresql") is None:
         return 'its driver is not installed (pip install "fuse-dagster[postgres]")'
     folder.mkdir(parents=True, exist_ok=True)
-    who = _unprivileged()
+    who = unprivileged()
     if who is not None:
         os.chown(folder, who.pw_uid, who.pw_gid)
-        if subprocess.run(["test", "-w", str(folder)], check=False, **_as(who)).returncode:  # noqa: S603, S607 - no input
+        if subprocess.run(["test", "-w", str(folder)], check=False, **running_as(who)).returncode:  # noqa: S603, S607 - no input
             return f"PostgreSQL does not run as root, and `{who.pw_name}` may not enter `{folder}`"
     return f"the flight board already lies in `{folder / FILE}`" if (folder / FILE).exists() else ""
 
@@ -129,7 +129,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _make(folder: Path) -> None:
     """Make the cluster and its database; the file `port` says that it is complete."""
-    who = _unprivileged()
+    who = unprivileged()
     shutil.rmtree(folder / "data", ignore_errors=True)
     word = folder / "password"
     word.touch(mode=0o600)
@@ -175,7 +175,7 @@ def _checked(done: subprocess.CompletedProcess[str], folder: Path) -> None:
 def _run(
     folder: Path, program: str, *arguments: str, more: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    found = _programs()
+    found = programs()
     assert found is not None
     return subprocess.run(  # noqa: S603 - a program of PostgreSQL, without a shell
         [str(found / program), *arguments],
@@ -185,11 +185,11 @@ def _run(
         check=False,
         cwd=folder,
         env={**os.environ, "LC_ALL": "C", **(more or {})},
-        **_as(_unprivileged()),
+        **running_as(unprivileged()),
     )
 
 
-def _programs() -> Path | None:
+def programs() -> Path | None:
     """Where the programs of the newest PostgreSQL are: Debian keeps the server's out of the path."""
     found = sorted(DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if found:
@@ -198,7 +198,7 @@ def _programs() -> Path | None:
     return Path(elsewhere).resolve().parent if elsewhere else None
 
 
-def _unprivileged() -> pwd.struct_passwd | None:
+def unprivileged() -> pwd.struct_passwd | None:
     """Who runs the server where we are root, which it refuses."""
     if os.geteuid() != 0:
         return None
@@ -208,7 +208,8 @@ def _unprivileged() -> pwd.struct_passwd | None:
         return pwd.getpwnam("nobody")
 
 
-def _as(who: pwd.struct_passwd | None) -> dict[str, Any]:
+def running_as(who: pwd.struct_passwd | None) -> dict[str, Any]:
+    """What `subprocess` is told to run a program as somebody; nothing for whoever asks."""
     return {} if who is None else {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
 
 
