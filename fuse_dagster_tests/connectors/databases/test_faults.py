@@ -114,6 +114,8 @@ def test_a_write_leaves_the_old_table_or_the_new_one(reached: Reached, mode: str
                 cursor.execute(f"DROP TABLE IF EXISTS {name}")
             connection.commit()
         reached.direct.write_rows("t", OLD.to_reader(), UpsertRows(keys="id"))
+        # The table of loads is there, as after any other load: each attempt talks as long as the one that was measured.
+        reached.direct.write_rows("t", OLD.slice(0, 0).to_reader(), AppendRows(once="the old"))
 
     def act() -> None:
         reached.wired.write_rows("t", NEW.to_reader(), how)
