@@ -17,6 +17,8 @@ from fuse_dagster.tables.view import TableView, writing
 
 ROWS_PER_FILE = 1_000_000
 """Most rows of a file: small enough that a few changed keys don't rewrite a table, large enough to read fast."""
+_ROWS_PER_GROUP = 65_536
+"""Rows of a row group, the least of a file that is read: who looks one key up reads few others beside it."""
 
 
 def write_files(view: TableView, frames: Iterable[pl.DataFrame], *, data_change: bool = True) -> list[AddAction]:
@@ -48,7 +50,13 @@ def _write(view: TableView, frame: pl.DataFrame, *, data_change: bool) -> AddAct
     path = f"part-{uuid.uuid4()}.zstd.parquet"
     options = view.polars_options
     with writing(view.uri):
-        frame.write_parquet(view.locate(path), compression="zstd", compression_level=1, storage_options=options)
+        frame.write_parquet(
+            view.locate(path),
+            compression="zstd",
+            compression_level=1,
+            row_group_size=_ROWS_PER_GROUP,
+            storage_options=options,
+        )
         size = _size(view, path)
     return AddAction(
         path=path,
