@@ -174,19 +174,26 @@ def alone(link: Link, table: Sequence[str], seconds: int) -> Iterator[bool]:
         table: The table's name.
         seconds: How long to wait for another one.
     """
-    name = _beside(table, "lock")
-    got = link.ask("SELECT GET_LOCK(CONCAT(COALESCE(%s, DATABASE()), %s), %s)", [_schema(table), name, seconds])
+    # The name of a lock may have 64 signs, as many as that of a database alone.
+    name, values = "SHA1(CONCAT(COALESCE(%s, DATABASE()), %s))", [_schema(table), _beside(table, "lock")]
+    got = link.ask(f"SELECT GET_LOCK({name}, %s)", [*values, seconds])
     try:
         yield bool(got[0][0])
     finally:
         with suppress(Exception):  # a connection that broke off has given it free
-            link.ask("SELECT RELEASE_LOCK(CONCAT(COALESCE(%s, DATABASE()), %s))", [_schema(table), name])
+            link.ask(f"SELECT RELEASE_LOCK({name})", values)
 
 
 def sweep(link: Link, table: Sequence[str]) -> None:
-    """Drop what a writer left that was killed; only where none is at work."""
-    for end in ("new", "old"):
-        link.run(f"DROP TABLE IF EXISTS {link.path([*table[:-1], _beside(table, end)])}")
+    """Drop what a writer left that was killed; only where none is at work. Who may not leaves it to others."""
+    left = link.ask(
+        "SELECT table_name FROM information_schema.tables "
+        "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name IN (%s, %s)",
+        [_schema(table), _beside(table, "new"), _beside(table, "old")],
+    )
+    for (name,) in left:
+        with suppress(Exception):  # a connection that broke off says so at the next statement
+            link.run(f"DROP TABLE IF EXISTS {link.path([*table[:-1], name])}")
 
 
 def _schema(table: Sequence[str]) -> str | None:
