@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 
 from fuse_dagster.connectors.base import Entry
 from fuse_dagster.core.errors import ConfigError, InputError, first_line
-from fuse_dagster.engines.local.files.parts import BadRow
 from fuse_dagster.engines.local.files.types import type_of, type_text, types_of
-from fuse_dagster.ingest.landing.arriving import Arrivals, below, landed_path
+from fuse_dagster.ingest.landing.arriving import Arrivals
 from fuse_dagster.ingest.landing.collecting import no_search_for_cycles
 from fuse_dagster.ingest.landing.fetching import Fetched, fetch
+from fuse_dagster.ingest.landing.loaded import LoadedFiles
 from fuse_dagster.ingest.landing.parsing import Parser
+from fuse_dagster.ingest.landing.refused import Refused
 from fuse_dagster.ingest.landing.remembering import Memory
 from fuse_dagster.ingest.landing.scratch import Scratch
-from fuse_dagster.ingest.landing.spool import FILE, ROW, Spool
 from fuse_dagster.ingest.landing.tidying import put_away
 from fuse_dagster.ingest.source import Ledger, Position
 
@@ -33,13 +33,6 @@ logger = logging.getLogger(__name__)
 _CHUNK = 4096
 _HELD = 64 * 2**20
 _YOUNG = timedelta(minutes=1)
-_REJECTED: dict[str, Any] = {
-    "_file_path": pl.String,
-    "_file_hash": pl.String,
-    "_file_row": pl.Int64,
-    "_text": pl.String,
-    "_rejection_reasons": pl.List(pl.String),
-}
 
 
 class LandingReading:
@@ -51,49 +44,39 @@ class LandingReading:
         self.notes: list[str] = [f"`{one.entry.path}` is left for later: {one.reason}." for one in found.waiting]
         self._source, self._found, self._since, self._ledger = source, found, since, ledger
         self._memory = Memory(source)
-        self._files: list[Entry] = []
-        self._digests: list[str] = []
-        self._named: list[dict[str, Any]] = []
-        self._bytes = 0
+        self._loaded, self._refused = LoadedFiles(source), Refused()
         self._reasons: dict[str, str] = {}
-        self._rejected: list[dict[str, Any]] = []
         self._finished: list[Entry] = []
         self._broken: list[Entry] = []
-        self._names: set[str] = set()
-        self._pattern = source.pattern
-        self._lost: set[int] = set()
         self._copies: list[tuple[Fetched, str]] = []
-        self._parser = Parser(source, scratch, self._refuse, _known(since), [*self._columns()])
+        self._parser = Parser(source, scratch, self._refuse, _known(since), [*self._loaded.columns])
 
     def batches(self) -> pa.RecordBatchReader:
         """The rows of all files that are new, in their order. No columns where nothing is new."""
         self._read_all()
         for note in self.notes:
             logger.info(note)
-        if not self.loaded:
+        if not self._loaded:
             return pa.RecordBatchReader.from_batches(pa.schema([]), [])
-        columns = self._columns()
-        schema = pl.DataFrame(schema={**self._spool.schema(), **columns})
-        wanted = schema.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-        return pa.RecordBatchReader.from_batches(wanted, self._arrow(wanted, list(columns)))
+        return self._loaded.with_rows(self._parser.spool)
 
     def position(self) -> Position | None:
         """When the newest file was modified that was loaded so far; None where nothing is new."""
-        if not self.loaded:
+        if not self._loaded:
             return None
-        newest = max(entry.modified for entry in self.loaded).astimezone(UTC)
-        count = len(self.loaded)
+        newest = max(entry.modified for entry in self._loaded).astimezone(UTC)
+        count = len(self._loaded)
         if self._since is not None:
             newest = max(newest, datetime.fromisoformat(self._since.value["modified"]))
             count += int(self._since.value.get("files", 0))
-        types = {**_known(self._since), **self._spool.schema()}
+        types = {**_known(self._since), **self._parser.spool.schema()}
         said = {name: type_text(dtype) for name, dtype in types.items() if _comes_back(dtype)}
         value = {"modified": newest.isoformat(), "files": count, "types": said}
         return Position(value=value, said=f"{count:,} files, the newest of {newest:%Y-%m-%d %H:%M:%S}Z", time=newest)
 
     def rejected(self) -> pl.DataFrame:
         """Files that can't be read, a row each, and rows that were taken out of others."""
-        return pl.DataFrame(self._rejected, schema=_REJECTED)
+        return self._refused.frame()
 
     def entries(self) -> pl.DataFrame:
         """The contents, names and states that this reading brought, for the ledger."""
@@ -119,23 +102,13 @@ class LandingReading:
 
     def progress(self) -> dict[str, int]:
         """How many files were loaded, their bytes, how many were broken, known already, or not complete yet."""
-        loaded = self.loaded
         return {
-            "files_loaded": len(loaded),
-            "file_bytes": sum(entry.size for entry in loaded),
+            "files_loaded": len(self._loaded),
+            "file_bytes": self._loaded.bytes,
             "files_broken": len(self._broken),
             "files_known": len(self._copies),
             "files_waiting": len(self._found.waiting),
         }
-
-    @property
-    def loaded(self) -> list[Entry]:
-        """The files whose rows are in this load."""
-        return [entry for number, entry in enumerate(self._files) if number not in self._lost]
-
-    @property
-    def _spool(self) -> Spool:
-        return self._parser.spool
 
     def _read_all(self) -> None:
         fresh = self._unstamped(self._found.ready)
@@ -150,7 +123,7 @@ class LandingReading:
             with no_search_for_cycles() if are_small else nullcontext():
                 self._read_some(some)
             at += len(some)
-        lost = {self._files[number].path for number in self._lost}
+        lost = {entry.path for entry in self._broken}
         self._finished = [entry for entry in self._finished if entry.path not in lost]
         for one, content in self._copies:
             if content and content not in self._memory:  # a copy of one that turned out to be broken
@@ -161,9 +134,8 @@ class LandingReading:
 
     def _next(self, fresh: Sequence[Entry], at: int) -> list[Entry]:
         """As many files as the limits leave room for; those that bring no rows take up none of it."""
-        count = len(self._files) - len(self._lost)
+        count, size = len(self._loaded), self._loaded.bytes
         room = min(_CHUNK, self._source.most_files - count)
-        size = self._bytes
         some: list[Entry] = []
         for entry in fresh[at : at + max(room, 0)]:
             size += entry.size
@@ -242,30 +214,23 @@ class LandingReading:
             self._note_broken(entry)
             memory.add(memory.broken_stamp(memory.stamp(entry)), entry)
             return
-        if self._source.same_name == "replace" and name in self._names:
+        if self._source.same_name == "replace" and name in self._loaded.names:
             self.notes.append(f"`{entry.path}` is left for the next load: this one has other content of its name.")
             return
-        number = len(self._files)
         try:
-            if self._source.same_name == "refuse" and (name in seen or name in self._names):
+            if self._source.same_name == "refuse" and (name in seen or name in self._loaded.names):
                 msg = f"`{entry.path}` was loaded with other content, and `same_name` is `refuse`. Rename it."
                 raise InputError(msg)
-            if self._pattern is not None:
-                named = self._pattern.read(below(self._source, entry.path))
-            bad = self._parser.parse(one, number)
+            said = self._loaded.said_by_name(entry)
+            bad = self._parser.parse(one, self._loaded.next_number)
         except (InputError, ConfigError) as error:
             self._refuse_file(entry, one.digest, first_line(error))
             return
-        self._files.append(entry)
-        self._digests.append(one.digest)
-        if self._pattern is not None:
-            self._named.append(named)
-        self._bytes += entry.size
+        self._loaded.add(one, name, said)
         self._finished.append(entry)
-        self._names.add(name)
         memory.add_loaded(content, name, entry)
         for row in bad:
-            self._rejected.append(self._bad_row(entry, one.digest, row))
+            self._refused.add_row(entry, one.digest, row)
 
     def _note_broken(self, entry: Entry) -> None:
         self.notes.append(f"`{entry.path}` is broken, as an earlier load has said, and still the same.")
@@ -280,76 +245,20 @@ class LandingReading:
 
     def _refuse(self, number: int, why: str) -> None:
         """Take a file out that turned out to be broken when its rows became columns."""
-        entry, digest = self._files[number], self._digests[number]
-        self._lost.add(number)
-        self._bytes -= entry.size
+        entry, digest = self._loaded.at(number)
         content, name, _ = self._memory.ids(entry, digest)
+        self._loaded.take_out(number, name)
         for said in (content, name, self._memory.stamp(entry)):
             self._memory.drop(said, entry)
-        self._names.discard(name)
         self._reasons[content] = why
         self._refuse_file(entry, digest, why)
 
     def _refuse_file(self, entry: Entry, digest: str, why: str) -> None:
-        self._rejected.append(
-            {
-                "_file_path": entry.path,
-                "_file_hash": digest,
-                "_file_row": None,
-                "_text": None,
-                "_rejection_reasons": [why],
-            }
-        )
+        self._refused.add_file(entry, digest, why)
         self._memory.add(self._memory.ids(entry, digest)[2], entry)
         self._memory.add(self._memory.broken_stamp(self._memory.stamp(entry)), entry)
         self._broken.append(entry)
         logger.warning("`%s` is broken, and the other files go on: %s", entry.path, why)
-
-    def _bad_row(self, entry: Entry, digest: str, row: BadRow) -> dict[str, Any]:
-        return {
-            "_file_path": entry.path,
-            "_file_hash": digest,
-            "_file_row": row.number,
-            "_text": row.text,
-            "_rejection_reasons": [row.why],
-        }
-
-    def _columns(self) -> dict[str, pl.DataType]:
-        """Column -> type, of what names and the listing say."""
-        from fuse_dagster.ingest.landing.source import METADATA
-
-        named = self._source.pattern.types if self._source.pattern else {}
-        return {**named, **dict(METADATA[one] for one in self._source.metadata)}
-
-    def _arrow(self, schema: pa.Schema, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        facts = self._facts(columns)
-        for frame in self._spool.frames():
-            numbers = frame[FILE]
-            said = {
-                name: frame[name] if name in frame.columns else facts[name].gather(numbers)
-                for name in columns
-                if name != "_file_row"
-            }
-            rows = frame.drop(FILE, ROW)
-            if "_file_row" in columns:
-                said["_file_row"] = frame[ROW]
-            whole = rows.with_columns(said[name].alias(name) for name in columns).select(schema.names)
-            yield from whole.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema).to_batches()
-
-    def _facts(self, columns: Sequence[str]) -> dict[str, pl.Series]:
-        """Column -> a value for each file of this load."""
-        ways: dict[str, Callable[[], list[Any]]] = {
-            "_file_path": lambda: [landed_path(self._source, entry.path) for entry in self._files],
-            "_file_size": lambda: [entry.size for entry in self._files],
-            "_file_modified": lambda: [entry.modified for entry in self._files],
-            "_file_hash": lambda: self._digests,
-        }
-        types, found = self._columns(), {}
-        for name in columns:
-            if name in ways or (self._pattern and name in self._pattern.types):
-                values = ways[name]() if name in ways else [named[name] for named in self._named]
-                found[name] = pl.Series(values, dtype=types[name])
-        return found
 
 
 def _known(since: Position | None) -> dict[str, pl.DataType]:

@@ -21,20 +21,11 @@ from fuse_dagster.engines.local.files.texts import PLAIN, Forms
 from fuse_dagster.engines.local.files.types import type_text, types_of
 from fuse_dagster.ingest.landing.arriving import UNFINISHED, sorted_out
 from fuse_dagster.ingest.landing.collecting import no_search_for_cycles
+from fuse_dagster.ingest.landing.loaded import METADATA
 from fuse_dagster.ingest.landing.naming import NamePattern, glob_regex
 from fuse_dagster.ingest.landing.reading import LandingReading
 from fuse_dagster.ingest.landing.scratch import Scratch
 from fuse_dagster.ingest.source import Ledger, Position
-
-METADATA: Mapping[str, tuple[str, pl.DataType]] = {
-    "path": ("_file_path", pl.String()),
-    "member": ("_file_member", pl.String()),
-    "size": ("_file_size", pl.Int64()),
-    "modified": ("_file_modified", pl.Datetime("us", "UTC")),
-    "hash": ("_file_hash", pl.String()),
-    "row": ("_file_row", pl.Int64()),
-}
-"""What can be asked of files -> its column and type."""
 
 
 def _now() -> datetime:
