@@ -2,7 +2,8 @@
 
 from fuse_dagster.ingest.databases import TableSource, Window
 from fuse_dagster.ingest.drift import Drift, DriftPolicy
-from fuse_dagster.ingest.load import LoadResult, load, position_of
+from fuse_dagster.ingest.load import LoadResult, load
+from fuse_dagster.ingest.positions import position_of
 from fuse_dagster.ingest.reconciling import ListsKeys, Reconciled, reconcile_deletes
 from fuse_dagster.ingest.source import Ledger, Position, Reading, Remembers, Source, TellsProgress
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,31 +9,27 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 
-from fuse_dagster.core.errors import ConfigError, TableStateError
+from fuse_dagster.core.errors import ConfigError
 from fuse_dagster.core.results import WriteResult
-from fuse_dagster.engines.local.addresses import normal_uri
 from fuse_dagster.ingest.drift import Drift, DriftPolicy, drift_of, judge_drift
+from fuse_dagster.ingest.modes import refreshing, refuse_doubling
+from fuse_dagster.ingest.positions import data_of, position_in, remembered
 from fuse_dagster.ingest.quarantine import put_aside
 from fuse_dagster.ingest.source import Position, Remembers, TellsProgress
 from fuse_dagster.tables import (
-    Append,
     History,
     Memo,
-    Overwrite,
     Remembered,
     Upsert,
     WriteMode,
-    forgotten_memo,
-    read_memo,
     seen_before,
     write,
 )
-from fuse_dagster.tables.loads.files import other_loads
 from fuse_dagster.tables.view import open_view
 
 if TYPE_CHECKING:
@@ -108,11 +103,13 @@ def load(
         TableStateError: It is not known how far the source was read.
     """
     started = time.perf_counter()
-    _refuse_doubling(source, mode, drift)
+    if drift not in ("evolve", "warn", "refuse"):
+        raise ConfigError(f"`drift` is `{drift}`; valid: evolve, warn, refuse")
+    refuse_doubling(source, mode)
     full_refresh = full_refresh and not getattr(source, "is_part", False)
     anew = full_refresh or mode.is_whole_truth
     options = storage_options or None
-    memory = _remembered(table, source.identity, options, full_refresh=full_refresh, needed=not anew)
+    memory = remembered(table, source.identity, options, full_refresh=full_refresh, needed=not anew)
     begin = _Begin(source.identity, memory, anew, None if anew else position_in(memory))
     ledger = None if anew else _TableLedger(table, memory, options)
     aside = on_rejected or partial(_put_aside, table, source.identity, options)
@@ -125,7 +122,7 @@ def load(
         written = write(
             table,
             counted.reader(),
-            _replacing(mode, table, source.identity, options) if full_refresh else mode,
+            refreshing(mode, table, source.identity, options) if full_refresh else mode,
             storage_options=options,
             masked=masked,
             on_rejected=aside,
@@ -135,20 +132,6 @@ def load(
         _tell(reading, source.identity)
     done = _result(begin, end, counted, found, written, seconds=time.perf_counter() - started)
     return replace(done, progress=told)
-
-
-def _remembered(
-    table: str | Path, name: str, options: Mapping[str, str] | None, *, full_refresh: bool, needed: bool
-) -> Remembered:
-    """What the table remembers of a load; a whole truth compares with it, so that one without news commits nothing."""
-    if full_refresh:
-        return forgotten_memo(table, name, storage_options=options)
-    try:
-        return read_memo(table, name, storage_options=options)
-    except TableStateError:
-        if needed:
-            raise
-        return forgotten_memo(table, name, storage_options=options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +161,7 @@ class _End:
         self.position = self.reading.position() or self.begin.position
         return Memo(
             name=self.begin.identity,
-            data=_data(self.position),
+            data=data_of(self.position),
             after=self.begin.memory,
             entries=self.reading.entries() if isinstance(self.reading, Remembers) else None,
             afresh=self.begin.anew,
@@ -225,20 +208,6 @@ class _TableLedger:
         return seen_before(self.table, self.memory, ids, storage_options=self.options)
 
 
-def position_of(table: str | Path, source: str, *, storage_options: Mapping[str, str] | None = None) -> Position | None:
-    """How far a source was read into a table; None where no load of it has landed.
-
-    Args:
-        table: URI or path of the table.
-        source: The identity of the source.
-        storage_options: As delta-rs takes them.
-
-    Raises:
-        TableStateError: It is lost.
-    """
-    return position_in(read_memo(table, source, storage_options=storage_options))
-
-
 def _result(
     begin: _Begin, end: _End, counted: _Counted, drift: Drift, written: WriteResult, *, seconds: float
 ) -> LoadResult:
@@ -274,71 +243,10 @@ def _tell(reading: Reading, identity: str) -> None:
         logger.warning("what follows the load of `%s` failed, and is done by the next: %s", identity, error)
 
 
-def _data(position: Position | None) -> bytes:
-    said: Any = None
-    if position is not None:
-        at = None if position.time is None else position.time.astimezone(UTC).isoformat()
-        said = {"value": dict(position.value), "said": position.said, "time": at}
-    return json.dumps({"position": said}, sort_keys=True).encode()
-
-
-def position_in(memory: Remembered) -> Position | None:
-    """How far a source was read, as the memory of its load says; None where it says nothing.
-
-    Raises:
-        TableStateError: It is no position.
-    """
-    if not memory.data:
-        return None
-    try:
-        said = json.loads(memory.data)["position"]
-        if said is None:
-            return None
-        at = None if said["time"] is None else datetime.fromisoformat(said["time"])
-        return Position(value=said["value"], said=said["said"], time=at)
-    except (ValueError, KeyError, TypeError) as error:
-        raise TableStateError(
-            f"what the load `{memory.name}` remembers is no position; load once with `full_refresh=True`"
-        ) from error
-
-
 def _own(mode: WriteMode) -> Collection[str]:
     if isinstance(mode, History):
         return mode.reserved
     return mode.own if isinstance(mode, Upsert) else ()
-
-
-def _refuse_doubling(source: Source, mode: WriteMode, drift: str) -> None:
-    if drift not in ("evolve", "warn", "refuse"):
-        raise ConfigError(f"`drift` is `{drift}`; valid: evolve, warn, refuse")
-    if getattr(source, "is_part", False) and mode.is_whole_truth:
-        raise ConfigError(
-            f"a part of `{source.identity}` is read, and {type(mode).__name__} takes it for the whole truth: all else "
-            "would be gone. Replace the part by `Overwrite(where=...)`, or use a mode that keeps what is absent"
-        )
-    if not getattr(source, "is_part", False) and isinstance(mode, Overwrite) and mode.replaces_part:
-        raise ConfigError(
-            f"what is new in `{source.identity}` would replace rows of the same part that earlier loads brought. Read "
-            "that part of the source (a window, or `only`), or use Upsert, or `Overwrite(replace_keys=[...])`"
-        )
-    if getattr(source, "repeats", False) and isinstance(mode, Append) and not mode.once:
-        raise ConfigError(
-            f"`{source.identity}` brings rows again that were loaded before (`reread`, or a window), which an Append "
-            "would double; load it by Upsert or History, by `Append(once=[...])`, or replace the part by Overwrite"
-        )
-
-
-def _replacing(mode: WriteMode, table: str | Path, identity: str, options: Mapping[str, str] | None) -> WriteMode:
-    """The mode of a full refresh: what only adds rows would double them, so they replace what is there."""
-    if not isinstance(mode, Append) or mode.once_by_key:
-        return mode
-    others = other_loads(open_view(normal_uri(table), options), identity)
-    if others:
-        raise ConfigError(
-            f"a full refresh of `{identity}` would replace all rows of `{table}`, and other sources have loads there "
-            f"({', '.join(others)}). Nothing was read; give each source a table of its own, or use a mode with keys"
-        )
-    return Overwrite(partition_by=mode.partition_by, skip_if_unchanged=False)
 
 
 def _put_aside(table: str | Path, batch: str, options: Mapping[str, str] | None, rows: pl.DataFrame) -> None:

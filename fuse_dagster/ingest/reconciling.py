@@ -23,7 +23,7 @@ from fuse_dagster.core.errors import ConfigError, ConflictError, DeleteGuardErro
 from fuse_dagster.core.results import WriteResult
 from fuse_dagster.engines.local.addresses import normal_uri
 from fuse_dagster.engines.local.reading import scan_opened
-from fuse_dagster.ingest.load import position_in
+from fuse_dagster.ingest.positions import position_in
 from fuse_dagster.tables import History, Upsert, WriteMode, read_memo, write
 from fuse_dagster.tables.batch import to_batch
 from fuse_dagster.tables.loads.files import other_loads

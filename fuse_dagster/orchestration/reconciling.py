@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from fuse_dagster.core.errors import ConfigError
-from fuse_dagster.ingest.load import position_of
+from fuse_dagster.ingest.positions import position_of
 from fuse_dagster.ingest.reconciling import ListsKeys, Reconciled, reconcile_deletes
 from fuse_dagster.orchestration.declarations import raise_together, read_declaration
 from fuse_dagster.orchestration.loads import describe_watermark

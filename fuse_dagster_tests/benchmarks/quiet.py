@@ -11,7 +11,7 @@ import polars as pl
 
 from fuse_dagster import PostgreSQL
 from fuse_dagster.ingest import TableSource, load
-from fuse_dagster.ingest.load import position_of
+from fuse_dagster.ingest.positions import position_of
 from fuse_dagster.tables import Append, Upsert, WriteMode, write
 
 MODES: dict[str, WriteMode] = {"Append": Append(), "Upsert": Upsert(keys=["id"])}
