@@ -84,6 +84,17 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+@pytest.fixture(autouse=True)
+def secrets_of_its_own() -> Iterator[None]:
+    """What was a secret to one test is none to the next, in whose output it would be masked wherever it stands."""
+    from fuse_dagster.secrets import resolving
+
+    resolver = resolving._resolver
+    slots, values = resolver._slots.copy(), resolver._known._values.copy()
+    yield
+    resolver._slots, resolver._known._values = slots, values
+
+
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
     """One Spark session with Delta, and the drivers of all lakes, for all tests: starting one costs many seconds."""

@@ -54,6 +54,7 @@ class Resolver:
             slot = self._slots.setdefault(text, _Slot())
         with slot.lock:
             if slot.value is not None and self._clock() < slot.until:
+                self._known.add(slot.value)  # it is in use, and so the last to be forgotten
                 return slot.value
             reference = parse(text)
             value = self._value(reference)

@@ -244,8 +244,8 @@ def test_a_connection_that_is_cut_in_the_middle_fails_the_read(connector: ODBC, 
 
 
 def test_rights_that_lack_are_named(other: Callable[..., ODBC], run: Callable[..., None]) -> None:
-    run("CREATE TABLE t (a int)", "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN PASSWORD 'reader'")
-    reader = other(user="reader", password="reader")
+    run("CREATE TABLE t (a int)", "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN PASSWORD 'of-the-reader'")
+    reader = other(user="reader", password="of-the-reader")
     with pytest.raises(StoreError, match=r"forbids this.*permission denied for table t"), reader.rows("t"):
         pass
 

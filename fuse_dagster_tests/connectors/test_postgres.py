@@ -220,9 +220,9 @@ def test_rights_that_lack_are_named(other: Callable[..., PostgreSQL], run: Calla
     run(
         "CREATE TABLE t (a int)",
         "DROP ROLE IF EXISTS reader",
-        "CREATE ROLE reader LOGIN PASSWORD 'reader'",
+        "CREATE ROLE reader LOGIN PASSWORD 'of-the-reader'",
     )
-    reader = other(user="reader", password="reader")
+    reader = other(user="reader", password="of-the-reader")
     with pytest.raises(StoreError, match=r"forbids this.*permission denied for table t"), reader.rows("t"):
         pass
     run("GRANT SELECT ON t TO reader")

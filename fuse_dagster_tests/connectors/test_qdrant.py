@@ -687,8 +687,8 @@ class TestServer:
         monkeypatch.setenv("QDRANT_KEY_OF_TEST", KEY)
         qdrant = Qdrant(url=fake.url, api_key="env://QDRANT_KEY_OF_TEST", allow_http=True)
         qdrant.write_points("a", airports("EDDF"), keys=["icao"])
-        fake.keys = {"rotated"}
-        monkeypatch.setenv("QDRANT_KEY_OF_TEST", "rotated")
+        fake.keys = {"rotated-key"}
+        monkeypatch.setenv("QDRANT_KEY_OF_TEST", "rotated-key")
         assert qdrant.count_rows("a") == 1
 
     def test_certificates_are_checked(self, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_passwords_and_both_of_them(folder: Path, tmp_path: Path, server: SSHSer
         right.write("in/a.csv", b"1")
         assert (folder / "in" / "a.csv").read_bytes() == b"1"
         with pytest.raises(CredentialsError):
-            SFTP(**fields, password="another").answer()
+            SFTP(**fields, password="another word").answer()
         assert SFTP(**fields, password="a word for ada", private_key=server.private_key).answer()
 
 

@@ -63,7 +63,7 @@ def test_the_resource_takes_the_same_arguments(tmp_path: Path) -> None:
 
 
 def test_a_storage_stands_for_the_lake_itself(tmp_path: Path) -> None:
-    lake = DeltaIOManager(lake=S3Config(bucket="lake", access_key_id="id", secret_access_key="secret")).lake
+    lake = DeltaIOManager(lake=S3Config(bucket="lake", access_key_id="id", secret_access_key="signing-key")).lake
     assert isinstance(lake, S3)
     assert lake.table_uri("carriers") == "s3://lake/carriers"
     with pytest.raises(ConfigError, match="`LocalConfig` does not say where tables lie"):

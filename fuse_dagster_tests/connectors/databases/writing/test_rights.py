@@ -88,18 +88,18 @@ def prove(system: System, mode: str, rights: Sequence[str]) -> None:
 def somebody(system: System, rights: Sequence[str]) -> Iterator[System]:
     """Who has nothing but some rights."""
     if system.name == "postgres":
-        texts = ["CREATE ROLE writer LOGIN PASSWORD 'written'"]
+        texts = ["CREATE ROLE writer LOGIN PASSWORD 'of-the-writer'"]
         texts += [
             "ALTER TABLE t OWNER TO writer" if right == "owner" else f"GRANT {right} TO writer" for right in rights
         ]
         after = ["REASSIGN OWNED BY writer TO CURRENT_USER", "DROP OWNED BY writer", "DROP ROLE writer"]
     else:
         database = system.given["database"]
-        texts = ["CREATE USER writer IDENTIFIED BY 'written'", f"GRANT SHOW VIEW ON {database}.* TO writer"]
+        texts = ["CREATE USER writer IDENTIFIED BY 'of-the-writer'", f"GRANT SHOW VIEW ON {database}.* TO writer"]
         texts += [f"GRANT {right.replace('ON ', f'ON {database}.')} TO writer" for right in rights]
         after = ["DROP USER writer"]
     system.run(*texts)
     try:
-        yield System(system.name, {**system.given, "user": "writer", "password": "written"})
+        yield System(system.name, {**system.given, "user": "writer", "password": "of-the-writer"})
     finally:
         system.run(*after)
