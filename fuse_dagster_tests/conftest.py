@@ -30,6 +30,10 @@ os.environ.pop("DAGSTER_HOME", None)
 # Nor may what is printed depend on a terminal, whose width workers of pytest are told.
 os.environ.pop("COLUMNS", None)
 
+# Sessions of Spark live for a few small queries: a JVM that compiles all of its code a second time, and better, takes
+# half as much time again.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
 # No test asserts a time, so no example has a deadline. In CI the examples are the same in every run.
@@ -87,12 +91,10 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 @pytest.fixture(autouse=True)
 def secrets_of_its_own() -> Iterator[None]:
     """What was a secret to one test is none to the next, in whose output it would be masked wherever it stands."""
-    from fuse_dagster.secrets import resolving
+    from fuse_dagster.secrets.resolving import apart
 
-    resolver = resolving._resolver
-    slots, values = resolver._slots.copy(), resolver._known._values.copy()
-    yield
-    resolver._slots, resolver._known._values = slots, values
+    with apart():
+        yield
 
 
 @pytest.fixture(scope="session")

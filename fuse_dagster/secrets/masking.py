@@ -64,6 +64,13 @@ class Known:
             while len(self._values) > self._limit:
                 self._values.popitem(last=False)
 
+    def copy(self) -> Known:
+        """The same values, of which each side forgets and learns its own from now on."""
+        other = Known(self._limit)
+        with self._lock:
+            other._values = self._values.copy()
+        return other
+
     def scrub(self, text: str) -> str:
         """Put `***` for each value in a text; the longest first, as one may hold another."""
         with self._lock:

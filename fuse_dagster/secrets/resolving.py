@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import RLock
 
 from fuse_dagster.core.errors import ConfigError, FuseError, MissingExtraError, SecretError
@@ -98,6 +99,16 @@ class Resolver:
     def scrub(self, text: str) -> str:
         """See the function `scrub`."""
         return self._known.scrub(text)
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """See the function `apart`."""
+        slots, known = self._slots.copy(), self._known
+        self._known = known.copy()
+        try:
+            yield
+        finally:
+            self._slots, self._known = slots, known
 
     def start_anew(self) -> None:
         """Forget all values and locks, as a forked process must: a lock may be held by a thread that it hasn't got."""
@@ -227,6 +238,13 @@ def use(store: Store) -> None:
         >>> use(Env(ttl=60))
     """
     _resolver.use(store)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Forget afterwards what is resolved meanwhile, as a secret and as a cached value: each test has its own."""
+    with _resolver.apart():
+        yield
 
 
 def scrub(text: str) -> str:

@@ -24,7 +24,7 @@ from fuse_dagster.core.registry import Registry
 from fuse_dagster.secrets.env import Env
 from fuse_dagster.secrets.masking import Known
 from fuse_dagster.secrets.reference import Reference, parse
-from fuse_dagster.secrets.resolving import Resolver
+from fuse_dagster.secrets.resolving import Resolver, apart
 from fuse_dagster.secrets.store import Store
 
 
@@ -341,3 +341,11 @@ def test_a_missing_client_is_answered_with_the_install_line() -> None:
     error = missing_extra(parse("env://A"), Env(), ModuleNotFoundError(name="tape_sdk"))
     assert isinstance(error, MissingExtraError)
     assert str(error) == '`env://A` needs the package `tape_sdk`. Install it with: pip install "tape_sdk"'
+
+
+def test_what_was_a_secret_apart_is_none_afterwards() -> None:
+    secrets.resolve("known-before")
+    with apart():
+        secrets.resolve("known-apart")
+        assert secrets.scrub("known-before known-apart") == "*** ***"
+    assert secrets.scrub("known-before known-apart") == "*** known-apart"
